@@ -1,0 +1,81 @@
+// Arrays of the caller as views, and new arrays for results: the only file that knows where an
+// array lives. The rooms' binding files use these names alone, so that each is compiled into every
+// backend.
+//
+// Input is never converted here: a wrong dtype or layout is a TypeError, because a silent copy
+// hides in a profile and a silent cast in a result. python/dqcore/_check.py converts, and says what
+// is wrong.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "base/view.h"
+
+namespace dqcore::bind {
+
+namespace py = pybind11;
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <class T>
+Vector<const T> vector(const Array<T>& a) {
+    if (a.ndim() != 1) throw py::type_error("expected a 1-D array");
+    return {a.data(), a.shape(0)};
+}
+
+template <class T>
+Matrix<const T> matrix(const Array<T>& a) {
+    if (a.ndim() != 2) throw py::type_error("expected a 2-D array");
+    return {a.data(), a.shape(0), a.shape(1)};
+}
+
+// A new array and the view of it that a kernel fills.
+template <class T>
+struct NewVector {
+    explicit NewVector(int64_t n) : array(n), view{array.mutable_data(), n} {}
+    Array<T> array;
+    Vector<T> view;
+};
+
+template <class T>
+struct NewMatrix {
+    NewMatrix(int64_t rows, int64_t cols)
+        : array({rows, cols}), view{array.mutable_data(), rows, cols} {}
+    Array<T> array;
+    Matrix<T> view;
+};
+
+// Any strides, native float16, float32 or float64.
+inline StridedMatrix strided_matrix(const py::array& a) {
+    if (a.ndim() != 2) throw py::type_error("expected a 2-D array");
+    const py::dtype type = a.dtype();
+    if (type.kind() != 'f' || (type.byteorder() != '=' && type.byteorder() != '|')) {
+        throw py::type_error("expected native float16, float32 or float64");
+    }
+    StridedMatrix m;
+    m.data = static_cast<const char*>(a.data());
+    switch (type.itemsize()) {
+        case 2:
+            m.type = Float::kFloat16;
+            break;
+        case 4:
+            m.type = Float::kFloat32;
+            break;
+        case 8:
+            m.type = Float::kFloat64;
+            break;
+        default:
+            throw py::type_error("expected native float16, float32 or float64");
+    }
+    m.rows = a.shape(0);
+    m.cols = a.shape(1);
+    m.row_stride = a.strides(0);
+    m.col_stride = a.strides(1);
+    return m;
+}
+
+}  // namespace dqcore::bind

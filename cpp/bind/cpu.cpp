@@ -1,0 +1,50 @@
+// The module _cpu: a list of rooms, and what tests and `dqcore info` ask of the kernel table.
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "base/elementary.h"
+#include "bind/array.h"
+#include "bind/run.h"
+#include "simd/kernels.h"
+
+namespace dqcore::bind {
+void knn(py::module_&);
+void joint(py::module_&);
+void slices(py::module_&);
+}  // namespace dqcore::bind
+
+PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
+    namespace py = pybind11;
+    namespace simd = dqcore::simd;
+    namespace bind = dqcore::bind;
+    bind::knn(m);
+    bind::joint(m);
+    bind::slices(m);
+
+    m.attr("version") = DQCORE_VERSION;
+    m.def("isa", [] { return std::string(simd::active().isa); });
+    m.def("isas", [] {
+        std::vector<std::string> names;
+        for (auto row = simd::usable(); *row; ++row) names.emplace_back((*row)->isa);
+        return names;
+    });
+    m.def("set_isa", [](const std::string& isa) { simd::set_active(isa.c_str()); }, py::arg("isa"));
+    m.def("threads", &dqcore::resolve_threads, py::arg("requested"));
+    m.def("log", py::vectorize([](double x) { return dqcore::log_same_bits(x); }), py::arg("x"));
+    m.def("exp", py::vectorize([](double x) { return dqcore::exp_same_bits(x); }), py::arg("x"));
+
+    // Test hook: `chunks` pieces of sleep, one of which may throw.
+    m.def(
+        "run_chunks",
+        [](int64_t chunks, int64_t failing_chunk, int64_t milliseconds, int64_t threads,
+           py::object progress) {
+            bind::PythonRun python(threads, std::move(progress));
+            python.call([&](const dqcore::Run& run) {
+                dqcore::run_chunks(run, chunks, failing_chunk, milliseconds);
+            });
+        },
+        py::arg("chunks"), py::arg("failing_chunk"), py::arg("milliseconds"), py::arg("threads"),
+        py::arg("progress"));
+}

@@ -1,0 +1,9 @@
+// Row `avx2`: AVX2, FMA, F16C (Haswell, Zen and later).
+#include <immintrin.h>
+
+#include "simd/kernels.h"
+#include "simd/vec_avx2.inl"
+//
+#include "simd/knn.inl"
+
+const dqcore::simd::Kernels dqcore::simd::avx2{"avx2", &squared_l2, &dot};

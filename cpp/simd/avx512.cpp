@@ -1,0 +1,9 @@
+// Row `avx512`: AVX-512 F/BW/VL/DQ (Skylake-X, Zen 4 and later).
+#include <immintrin.h>
+
+#include "simd/kernels.h"
+#include "simd/vec_avx512.inl"
+//
+#include "simd/knn.inl"
+
+const dqcore::simd::Kernels dqcore::simd::avx512{"avx512", &squared_l2, &dot};

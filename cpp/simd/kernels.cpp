@@ -1,0 +1,61 @@
+// Which rows this machine can run, and which is in force.
+#include "simd/kernels.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace dqcore::simd {
+namespace {
+
+struct Usable {
+    const Kernels* rows[4] = {};
+
+    Usable() {
+        int n = 0;
+#if defined(__x86_64__)
+        // Also asks whether the operating system saves the wide registers.
+        __builtin_cpu_init();
+        const bool f16c_fma = __builtin_cpu_supports("f16c") && __builtin_cpu_supports("fma");
+        if (f16c_fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+            rows[n++] = &avx512;
+        }
+        if (f16c_fma && __builtin_cpu_supports("avx2")) rows[n++] = &avx2;
+#endif
+        rows[n] = &scalar;
+    }
+};
+
+const Kernels& find(const char* isa) {
+    std::string names;
+    for (auto row = usable(); *row; ++row) {
+        if (std::strcmp((*row)->isa, isa) == 0) return **row;
+        names += std::string(names.empty() ? "" : ", ") + (*row)->isa;
+    }
+    throw std::invalid_argument("instruction set '" + std::string(isa) +
+                                "' is not usable on this machine; usable: " + names);
+}
+
+std::atomic<const Kernels*>& slot() {
+    static std::atomic<const Kernels*> row = [] {
+        const char* isa = std::getenv("DQCORE_ISA");  // NOLINT(concurrency-mt-unsafe)
+        return isa ? &find(isa) : usable()[0];
+    }();
+    return row;
+}
+
+}  // namespace
+
+const Kernels* const* usable() {
+    static const Usable usable;
+    return usable.rows;
+}
+
+const Kernels& active() { return *slot().load(std::memory_order_relaxed); }
+
+void set_active(const char* isa) { slot() = &find(isa); }
+
+}  // namespace dqcore::simd

@@ -1,0 +1,59 @@
+// The knn room's primitives, written once over the register types of the including file.
+//
+// No include guard and no inline or template with external linkage: the text is compiled once for
+// each instruction set, and a weak symbol from here could be the copy the linker keeps for every
+// other file.
+namespace {
+
+constexpr int64_t kLanes = 32;  // of the canonical sum; part of the definition, not a tuning
+
+// Lane l of `lanes` holds the sum of its dims; folds them in the canonical order.
+double fold(double* lanes) {
+    for (int64_t width = kLanes / 2; width > 0; width /= 2)
+        for (int64_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
+    return lanes[0];
+}
+
+// Sum of term(x, y) over all dims by the canonical lanes. A short last step is padded with +0,
+// whose term is +0 and changes no bit: a sum that starts at +0 never becomes -0.
+template <class Term>
+double lane_sum(const float* x, const float* y, int64_t d, const Term& term) {
+    constexpr int64_t kRegs = kLanes / Double::kWidth;
+    Double::reg acc[kRegs];
+    for (auto& a : acc) a = Double::zero();
+    int64_t c = 0;
+    for (; c + kLanes <= d; c += kLanes)
+        for (int64_t r = 0; r < kRegs; ++r) {
+            const int64_t at = c + r * Double::kWidth;
+            acc[r] =
+                Double::add(acc[r], term(Double::from_float(x + at), Double::from_float(y + at)));
+        }
+    if (c < d) {
+        float tail_x[kLanes] = {}, tail_y[kLanes] = {};
+        for (int64_t t = 0; c + t < d; ++t) {
+            tail_x[t] = x[c + t];
+            tail_y[t] = y[c + t];
+        }
+        for (int64_t r = 0; r < kRegs; ++r) {
+            const int64_t at = r * Double::kWidth;
+            acc[r] = Double::add(
+                acc[r], term(Double::from_float(tail_x + at), Double::from_float(tail_y + at)));
+        }
+    }
+    double lanes[kLanes];
+    for (int64_t r = 0; r < kRegs; ++r) Double::store(lanes + r * Double::kWidth, acc[r]);
+    return fold(lanes);
+}
+
+double squared_l2(const float* x, const float* y, int64_t d) {
+    return lane_sum(x, y, d, [](Double::reg a, Double::reg b) {
+        const Double::reg diff = Double::sub(a, b);
+        return Double::mul(diff, diff);
+    });
+}
+
+double dot(const float* x, const float* y, int64_t d) {
+    return lane_sum(x, y, d, [](Double::reg a, Double::reg b) { return Double::mul(a, b); });
+}
+
+}  // namespace

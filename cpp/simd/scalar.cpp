@@ -1,0 +1,7 @@
+// Row `scalar`: the plain loops, which every machine can run.
+#include "simd/kernels.h"
+#include "simd/vec_scalar.inl"
+//
+#include "simd/knn.inl"
+
+const dqcore::simd::Kernels dqcore::simd::scalar{"scalar", &squared_l2, &dot};

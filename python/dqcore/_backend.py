@@ -1,0 +1,51 @@
+"""The one place that knows which backends exist and how one is chosen.
+
+A backend is a module with the functions of `dqcore.reference`: `_cpu` and `_cuda` are compiled. They take what
+`_check` has made of the caller's arguments and give plain arrays back.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+_MODULES = {"cpu": "dqcore._cpu", "cuda": "dqcore._cuda", "reference": "dqcore.reference"}
+
+
+class BackendError(RuntimeError):
+    """The backend asked for cannot run here; the message says why."""
+
+
+def on_device(array: object) -> bool:
+    """Return whether `array` lives on a CUDA device."""
+    if hasattr(array, "__cuda_array_interface__"):
+        return True
+    device = getattr(array, "__dlpack_device__", None)
+    return device is not None and device()[0] == 2  # kDLCUDA
+
+
+def load(backend: str, *arrays: object) -> ModuleType:
+    """Return the module for `backend`, or raise BackendError; never another one instead.
+
+    "auto" follows the data: the GPU where one of `arrays` is on it, else the CPU.
+    """
+    if backend == "auto":
+        backend = "cuda" if any(on_device(a) for a in arrays) else "cpu"
+    if backend not in _MODULES:
+        raise ValueError(f"backend must be 'auto' or one of {list(_MODULES)}, got {backend!r}")
+    try:
+        return importlib.import_module(_MODULES[backend])
+    except ImportError as error:
+        raise BackendError(f"backend {backend!r} cannot run here: {error}") from error
+
+
+def available() -> dict[str, str]:
+    """Return each backend's name with "" where it runs here, else the reason why not."""
+    reasons = {}
+    for name in _MODULES:
+        try:
+            load(name)
+            reasons[name] = ""
+        except BackendError as error:
+            reasons[name] = str(error)
+    return reasons

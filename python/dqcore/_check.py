@@ -1,0 +1,182 @@
+"""Inputs become typed arrays, or an error that names the argument, the first bad row and what is wanted.
+
+Values of `pred_probs` are checked by the kernels while they read them (a pass of its own would cost as much as the
+work); everything else is checked here.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Progress = Callable[[str, int, int], object] | None
+
+MOST_CLASSES = 2**31 - 1
+
+
+def integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as an int in [low, high]; a bool or a fraction is a TypeError."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if number < low or (high is not None and number > high):
+        wanted = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(f"{name} must be {wanted}, got {number}")
+    return number
+
+
+def number(name: str, value: object, low: float, high: float) -> float:
+    """Return `value` as a float in [low, high]."""
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not low <= result <= high:
+        raise ValueError(f"{name} must be in [{low}, {high}], got {result}")
+    return result
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value` where it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def choice(name: str, value: object, options: Sequence[str]) -> str:
+    """Return `value` where it is one of `options`."""
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be one of {list(options)}, got {value!r}")
+    return value
+
+
+def run_options(threads: object, progress: object) -> tuple[int, Progress]:
+    """Return checked `threads` and `progress`."""
+    count = integer("threads", threads, 0)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be None or callable, got {progress!r}")
+    return count, progress
+
+
+def array(name: str, value: object, ndim: int, want: str) -> NDArray[Any]:
+    """Return `value` as an array of `ndim` dimensions in native byte order, without a cast."""
+    if isinstance(value, np.ma.MaskedArray) and (masked := int(np.count_nonzero(value.mask))):
+        raise TypeError(
+            f"{name} is a masked array with {masked} masked entries; want {want}; "
+            "fill or drop them first"
+        )
+    if isinstance(value, np.matrix):
+        raise TypeError(f"{name} is a numpy.matrix; want {want}; pass numpy.asarray({name})")
+    if isinstance(value, str | bytes | dict | set) or value is None:
+        raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
+    if not hasattr(value, "__array__") and not hasattr(value, "__len__"):
+        raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
+    try:
+        result = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be {want}: {error}") from error
+    if result.ndim != ndim:
+        advice = ""
+        if ndim == 1 and result.ndim == 2 and 1 in result.shape:
+            advice = f"; pass {name}.ravel()"
+        raise ValueError(f"{name} must be {want}, got shape {result.shape}{advice}")
+    if not result.dtype.isnative:
+        result = result.astype(result.dtype.newbyteorder("="))
+    return result
+
+
+def same_length(name: str, n: int, other_name: str, other_n: int) -> None:
+    """Raise where two arguments that go row by row differ in length."""
+    if n != other_n:
+        raise ValueError(f"{name} has {n} rows but {other_name} has {other_n}; they must be equal")
+
+
+def first_bad(name: str, values: NDArray[Any], bad: NDArray[np.bool_], want: str) -> ValueError:
+    """Return the error for entries of `values` marked in `bad` (at least one)."""
+    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+    count = int(np.count_nonzero(bad))
+    place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
+    entries = "1 such entry" if count == 1 else f"{count} such entries"
+    return ValueError(f"{name} must be {want}: {place} is {values[where]!r} ({entries})")
+
+
+def integers(name: str, value: object, want: str) -> NDArray[np.int64]:
+    """Return a 1-D array of whole numbers as int64; floats only where every value is whole."""
+    values = array(name, value, 1, want)
+    if values.dtype.kind == "b":
+        raise TypeError(f"{name} must be {want}, got bool; pass {name}.astype(int)")
+    if values.dtype.kind == "f":
+        bad = ~(np.abs(values) < 2.0**63) | (np.floor(values) != values)
+        if bad.any():
+            raise first_bad(name, values, bad, want)
+    elif values.dtype.kind == "u":
+        bad = values > np.uint64(2**63 - 1)
+        if bad.any():
+            raise first_bad(name, values, bad, want)
+    elif values.dtype.kind != "i":
+        if values.size == 0:
+            return np.zeros(0, np.int64)
+        raise TypeError(f"{name} must be {want}, got dtype {values.dtype}")
+    return values.astype(np.int64, copy=False)
+
+
+def labels(
+    name: str, value: object, n_classes: int | None = None, *, unlabelled: bool = False
+) -> NDArray[np.int32]:
+    """Return integer labels as contiguous (n,) int32 in [0, n_classes), or -1 where `unlabelled`."""
+    low = -1 if unlabelled else 0
+    high = (n_classes if n_classes is not None else MOST_CLASSES) - 1
+    extra = " or -1 for unlabelled" if unlabelled else ""
+    want = f"(n,) whole numbers in [0, {high}]{extra}"
+    values = integers(name, value, want)
+    bad = (values < low) | (values > high)
+    if bad.any():
+        raise first_bad(name, values, bad, want)
+    return np.ascontiguousarray(values, dtype=np.int32)
+
+
+def pred_probs(name: str, value: object) -> NDArray[Any]:
+    """Return (n, n_classes) float16, float32 or float64 of any strides; values are left to the kernel."""
+    want = "an (n, n_classes) array of float16, float32 or float64"
+    values = array(name, value, 2, want)
+    if values.dtype.kind in "iu":  # a list of one-hot rows arrives as integers
+        values = values.astype(np.float64)
+    if values.dtype not in (np.float16, np.float32, np.float64):
+        raise TypeError(f"{name} must be {want}, got dtype {values.dtype}")
+    if values.shape[1] == 0:
+        raise ValueError(f"{name} must be {want} with at least one class, got shape {values.shape}")
+    if values.shape[1] > MOST_CLASSES:
+        raise ValueError(f"{name} has {values.shape[1]} classes; at most {MOST_CLASSES} fit")
+    return values
+
+
+def features(name: str, value: object) -> NDArray[np.float32]:
+    """Return finite C-contiguous (n, d) float32: each value rounded once, to the nearest."""
+    want = "an (n, d) array of finite numbers"
+    values = array(name, value, 2, want)
+    if values.dtype.kind not in "iuf":
+        advice = f"; pass {name}.astype('float32')" if values.dtype.kind == "b" else ""
+        raise TypeError(f"{name} must be {want}, got dtype {values.dtype}{advice}")
+    if values.shape[1] == 0:
+        raise ValueError(
+            f"{name} must be {want} with at least one column, got shape {values.shape}"
+        )
+    with np.errstate(over="ignore"):
+        rounded = np.ascontiguousarray(values, dtype=np.float32)
+    # A sum is finite only where all its terms are; the converse may fail by overflow, then we look closer.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.isfinite(rounded.sum(dtype=np.float64))
+    if suspicious:
+        bad = ~np.isfinite(rounded)
+        if bad.any():
+            raise first_bad(name, values, bad, want + " within float32's range")
+    return rounded

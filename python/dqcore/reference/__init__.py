@@ -1,0 +1,4 @@
+"""The definitions: every result of dqcore in NumPy alone, written to be read.
+
+Each function has the signature of its public twin and gives the same bits. Nothing here is tuned.
+"""
