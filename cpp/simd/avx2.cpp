@@ -6,4 +6,11 @@
 //
 #include "simd/knn.inl"
 
-const dqcore::simd::Kernels dqcore::simd::avx2{"avx2", &squared_l2, &dot};
+const dqcore::simd::Kernels dqcore::simd::avx2{
+    .isa = "avx2",
+    .squared_l2 = &squared_l2,
+    .dot = &dot,
+    .filter_rows = kFilterRows,
+    .filter_cols = kFilterCols,
+    .filter = &filter,
+};

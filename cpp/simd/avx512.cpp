@@ -6,4 +6,11 @@
 //
 #include "simd/knn.inl"
 
-const dqcore::simd::Kernels dqcore::simd::avx512{"avx512", &squared_l2, &dot};
+const dqcore::simd::Kernels dqcore::simd::avx512{
+    .isa = "avx512",
+    .squared_l2 = &squared_l2,
+    .dot = &dot,
+    .filter_rows = kFilterRows,
+    .filter_cols = kFilterCols,
+    .filter = &filter,
+};

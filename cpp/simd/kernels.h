@@ -6,6 +6,10 @@
 
 namespace dqcore::simd {
 
+// Rows of the float32 filter lie in panels of this many, dimension by dimension: number c of row r
+// of a panel is panel[c * kPanel + r]. One cache line a dimension.
+inline constexpr int64_t kPanel = 16;
+
 struct Kernels {
     const char* isa;
 
@@ -18,6 +22,16 @@ struct Kernels {
 
     // Sum over c of x[c] * y[c], by the same lanes.
     double (*dot)(const float* x, const float* y, int64_t d);
+
+    // Float32 dot products s of filter_rows rows with filter_cols rows ("columns") at once. Bit c
+    // of survivors[r] tells whether s >= min(row_a[r] + col_b[c], col_a[c] + row_b[r]). Any
+    // rounding of s within (d + 2) * 2^-24 of the sum of magnitudes may be used: the callers'
+    // bounds allow for it. `rows` may start inside a panel; `cols` is the first of filter_cols /
+    // kPanel panels that lie d * kPanel numbers apart. filter_rows divides kPanel, filter_cols is a
+    // multiple of it, at most 64.
+    int64_t filter_rows, filter_cols;
+    void (*filter)(const float* rows, const float* cols, int64_t d, const float* row_a,
+                   const float* row_b, const float* col_a, const float* col_b, uint64_t* survivors);
 };
 
 extern const Kernels scalar;

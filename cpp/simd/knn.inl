@@ -56,4 +56,41 @@ double dot(const float* x, const float* y, int64_t d) {
     return lane_sum(x, y, d, [](Double::reg a, Double::reg b) { return Double::mul(a, b); });
 }
 
+void filter(const float* rows, const float* cols, int64_t d, const float* row_a, const float* row_b,
+            const float* col_a, const float* col_b, uint64_t* survivors) {
+    using dqcore::simd::kPanel;
+    constexpr int64_t kRegs = kFilterCols / Float::kWidth;
+    Float::reg sum[kFilterRows][kRegs];
+    for (auto& row : sum)
+        for (auto& s : row) s = Float::zero();
+    for (int64_t c = 0; c < d; ++c) {
+        Float::reg col[kRegs];
+#pragma GCC unroll 8
+        for (int64_t g = 0; g < kRegs; ++g) {
+            const int64_t at = g * Float::kWidth;
+            col[g] = Float::load(cols + (at / kPanel * d + c) * kPanel + at % kPanel);
+        }
+#pragma GCC unroll 8
+        for (int64_t r = 0; r < kFilterRows; ++r) {
+            const Float::reg x = Float::broadcast(rows[c * kPanel + r]);
+#pragma GCC unroll 8
+            for (int64_t g = 0; g < kRegs; ++g)
+                sum[r][g] = Float::multiply_add(x, col[g], sum[r][g]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < kFilterRows; ++r) {
+        const Float::reg a = Float::broadcast(row_a[r]), b = Float::broadcast(row_b[r]);
+        uint64_t bits = 0;
+#pragma GCC unroll 8
+        for (int64_t g = 0; g < kRegs; ++g) {
+            const int64_t at = g * Float::kWidth;
+            const Float::reg bound = Float::min(Float::add(a, Float::load(col_b + at)),
+                                                Float::add(Float::load(col_a + at), b));
+            bits |= Float::at_least(sum[r][g], bound) << at;
+        }
+        survivors[r] = bits;
+    }
+}
+
 }  // namespace

@@ -4,4 +4,11 @@
 //
 #include "simd/knn.inl"
 
-const dqcore::simd::Kernels dqcore::simd::scalar{"scalar", &squared_l2, &dot};
+const dqcore::simd::Kernels dqcore::simd::scalar{
+    .isa = "scalar",
+    .squared_l2 = &squared_l2,
+    .dot = &dot,
+    .filter_rows = kFilterRows,
+    .filter_cols = kFilterCols,
+    .filter = &filter,
+};

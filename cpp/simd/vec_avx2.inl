@@ -10,4 +10,18 @@ struct Double {
     static reg from_float(const float* p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
     static void store(double* p, reg a) { _mm256_storeu_pd(p, a); }
 };
+struct Float {
+    using reg = __m256;
+    static constexpr int64_t kWidth = 8;
+    static reg zero() { return _mm256_setzero_ps(); }
+    static reg load(const float* p) { return _mm256_loadu_ps(p); }
+    static reg broadcast(float x) { return _mm256_set1_ps(x); }
+    static reg add(reg a, reg b) { return _mm256_add_ps(a, b); }
+    static reg multiply_add(reg a, reg b, reg c) { return _mm256_fmadd_ps(a, b, c); }
+    static reg min(reg a, reg b) { return _mm256_min_ps(a, b); }
+    static uint64_t at_least(reg a, reg b) {
+        return static_cast<uint64_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+    }
+};
+constexpr int64_t kFilterRows = 4, kFilterCols = 16;  // 8 sums hide the latency of 2 FMAs a cycle
 }  // namespace

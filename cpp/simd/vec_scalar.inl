@@ -11,4 +11,22 @@ struct Double {
     static reg from_float(const float* p) { return static_cast<double>(*p); }
     static void store(double* p, reg a) { *p = a; }
 };
+
+// Four floats as the compiler's own vector type: every 64-bit machine has such a register.
+struct Float {
+    typedef float reg __attribute__((vector_size(16)));
+    static constexpr int64_t kWidth = 4;
+    static reg zero() { return reg{0, 0, 0, 0}; }
+    static reg load(const float* p) { return reg{p[0], p[1], p[2], p[3]}; }
+    static reg broadcast(float x) { return reg{x, x, x, x}; }
+    static reg add(reg a, reg b) { return a + b; }
+    static reg multiply_add(reg a, reg b, reg c) { return a * b + c; }
+    static reg min(reg a, reg b) { return a < b ? a : b; }
+    static uint64_t at_least(reg a, reg b) {
+        uint64_t bits = 0;
+        for (int lane = 0; lane < 4; ++lane) bits |= uint64_t{a[lane] >= b[lane]} << lane;
+        return bits;
+    }
+};
+constexpr int64_t kFilterRows = 2, kFilterCols = 16;  // 8 sums in the 16 registers of the baseline
 }  // namespace

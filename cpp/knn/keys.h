@@ -1,0 +1,62 @@
+// Canonical keys of pairs of rows: what neighbours are ordered by, and the only distances that decide.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/view.h"
+#include "knn/knn.h"
+#include "simd/kernels.h"
+
+namespace dqcore {
+
+// Relative error of a canonical sum of d terms of one sign: ceil(d / 32) additions in a lane, five in the
+// fold, and three roundings inside a term; 2^-53 each, with room for the second-order terms.
+inline double canonical_error(int64_t d) {
+    return (static_cast<double>(d) / 32.0 + 12.0) * 0x1p-53 * 1.01;
+}
+
+class Keys {
+   public:
+    Keys(Matrix<const float> x, Metric metric, const simd::Kernels& kernels)
+        : x_(x), metric_(metric), kernels_(&kernels) {
+        if (metric == Metric::kCosine) squared_norm_.resize(static_cast<size_t>(x.rows));
+    }
+
+    // To be called once for each row before a cosine key of it is asked for; rows are independent.
+    void prepare(int64_t row) {
+        if (metric_ == Metric::kCosine) {
+            squared_norm_[static_cast<size_t>(row)] =
+                kernels_->dot(x_.row(row), x_.row(row), x_.cols);
+        }
+    }
+
+    Metric metric() const { return metric_; }
+    int64_t d() const { return x_.cols; }
+    int64_t rows() const { return x_.rows; }
+    const float* row(int64_t i) const { return x_.row(i); }
+    double squared_norm(int64_t i) const { return squared_norm_[static_cast<size_t>(i)]; }
+
+    // A row without a direction: its cosine key to every row is 1.
+    bool is_zero(int64_t i) const { return metric_ == Metric::kCosine && squared_norm(i) == 0.0; }
+
+    // Key between row i of `a` and row j of `b`.
+    static double between(const Keys& a, int64_t i, const Keys& b, int64_t j) {
+        const float* x = a.x_.row(i);
+        const float* y = b.x_.row(j);
+        if (a.metric_ == Metric::kEuclidean) return a.kernels_->squared_l2(x, y, a.x_.cols);
+        const double norms = a.squared_norm(i) * b.squared_norm(j);
+        if (norms == 0.0) return 1.0;
+        const double cosine = 1.0 - a.kernels_->dot(x, y, a.x_.cols) / std::sqrt(norms);
+        return std::min(2.0, std::max(0.0, cosine));
+    }
+
+   private:
+    Matrix<const float> x_;
+    Metric metric_;
+    const simd::Kernels* kernels_;
+    std::vector<double> squared_norm_;  // by the canonical lanes; cosine only
+};
+
+}  // namespace dqcore
