@@ -1,6 +1,13 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from dqcore import _cpu
+
+# Cases of the loops that only count: a sanitizer's run asks for fewer through this factor.
+SCALE = float(os.environ.get("DQCORE_TEST_SCALE", "1"))
 
 
 @pytest.fixture(params=_cpu.isas())
@@ -16,3 +23,30 @@ def native_isa(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def scaled():
+    """Return the number of cases to run where `count` is the full one."""
+    return lambda count: max(1, int(count * SCALE))
+
+
+@pytest.fixture
+def fresh_python(tmp_path):
+    """Run a script in an interpreter of its own and return what it printed; it must exit with 0."""
+
+    def run(script, *args, timeout=120, **env):
+        path = tmp_path / "script.py"
+        path.write_text(script)
+        done = subprocess.run(
+            [sys.executable, "-P", str(path), *map(str, args)],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run

@@ -1,7 +1,9 @@
 // What a Python caller's `threads=` and `progress=` mean to a kernel, and how Ctrl-C reaches it.
 #pragma once
 
+#include <cxxabi.h>
 #include <pybind11/pybind11.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -20,19 +22,47 @@ public:
     // Runs `work(run)` without the GIL.
     template <class Work>
     void call(const Work& work) {
-        const py::gil_scoped_release release;
+        struct Without {
+            explicit Without(PythonRun& run) : run(run) { run.let_go(); }
+            ~Without() { run.take(); }
+            PythonRun& run;
+        };
+        const Without gil(*this);
         work(run_);
     }
 
 private:
     void tick(const char* stage, int64_t done, int64_t total) override {
-        const py::gil_scoped_acquire acquire;
+        struct With {
+            explicit With(PythonRun& run) : run(run) { run.take(); }
+            ~With() { run.let_go(); }
+            PythonRun& run;
+        };
+        const With gil(*this);
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         if (!progress_.is_none()) progress_(stage, done, total);
     }
 
+    void let_go() { state_ = PyEval_SaveThread(); }
+
+    // Before 3.14, Python unwinds the stack of a daemon thread that wants the GIL while the
+    // interpreter leaves. Our workers still use that stack, so the thread sleeps until the process
+    // is gone, which is what Python does itself since 3.14.
+    void take() {
+#ifdef __GLIBCXX__
+        try {
+            PyEval_RestoreThread(state_);
+        } catch (const abi::__forced_unwind&) {
+            for (;;) pause();
+        }
+#else
+        PyEval_RestoreThread(state_);
+#endif
+    }
+
     const py::object progress_;
     const Run run_;
+    PyThreadState* state_ = nullptr;  // while the GIL is let go
 };
 
 }  // namespace dqcore::bind
