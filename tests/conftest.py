@@ -41,6 +41,7 @@ def fresh_python(tmp_path):
         done = subprocess.run(
             [sys.executable, "-P", str(path), *map(str, args)],
             env={**os.environ, **env},
+            check=False,
             capture_output=True,
             text=True,
             timeout=timeout,

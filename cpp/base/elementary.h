@@ -1,7 +1,7 @@
 // log and exp from +, -, *, / and exponent bits alone: the same bits in NumPy, in C++ and on a GPU,
 // where each platform's own library would differ in the last place. Errors stay below 1 ulp.
 // Source: the argument reductions and coefficients of fdlibm (Sun, 1993), e_log.c and e_exp.c.
-// The twin in Python is reference/_elementary.py; change both or neither.
+// The twin in Python is reference/_exact.py; change both or neither.
 #pragma once
 
 #include <bit>

@@ -12,7 +12,8 @@ __extension__ typedef __int128 int128;
 // Numbers below this in magnitude fit; 2^31 of them can be added before a sum could overflow.
 inline constexpr double kFixedLimit = 0x1p31;
 
-// floor(x * 2^64) in two exact steps of 32 bits, so that NumPy can do the same with int64.
+// floor(x * 2^64) in two exact steps of 32 bits, so that NumPy can do the same with int64. (A
+// negative x above -2^-85 may become 0 instead of -1: here as there, so still the same bits.)
 inline int128 to_fixed(double x) {
     const double scaled = x * 0x1p32;
     const double high = std::floor(scaled);

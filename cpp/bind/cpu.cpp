@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/elementary.h"
+#include "base/row_block.h"
 #include "bind/array.h"
 #include "bind/run.h"
 #include "simd/kernels.h"
@@ -13,6 +14,17 @@ namespace dqcore::bind {
 void knn(py::module_&);
 void joint(py::module_&);
 void slices(py::module_&);
+namespace {
+
+// A column of the kernel table on one pair of rows, by the row in force.
+template <auto column>
+double pair_sum(const Array<float>& x, const Array<float>& y) {
+    const auto a = vector(x), b = vector(y);
+    if (a.size != b.size) throw py::value_error("x and y differ in length");
+    return (simd::active().*column)(a.data, b.data, a.size);
+}
+
+}  // namespace
 }  // namespace dqcore::bind
 
 PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
@@ -34,6 +46,12 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
     m.def("threads", &dqcore::resolve_threads, py::arg("requested"));
     m.def("log", py::vectorize([](double x) { return dqcore::log_same_bits(x); }), py::arg("x"));
     m.def("exp", py::vectorize([](double x) { return dqcore::exp_same_bits(x); }), py::arg("x"));
+    m.def("half", py::vectorize([](uint16_t bits) { return dqcore::half_to_float(bits); }),
+          py::arg("bits"));
+    m.def("squared_l2", &bind::pair_sum<&simd::Kernels::squared_l2>, py::arg("x").noconvert(),
+          py::arg("y").noconvert());
+    m.def("dot", &bind::pair_sum<&simd::Kernels::dot>, py::arg("x").noconvert(),
+          py::arg("y").noconvert());
 
     // Test hook: `chunks` pieces of sleep, one of which may throw.
     m.def(
