@@ -1,8 +1,119 @@
+// The knn room for Python. Compiled into every backend: DQCORE_BACKEND names the namespace.
+#include "knn/knn.h"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "bind/array.h"
 #include "bind/run.h"
+#include "knn/state.h"
 
 namespace dqcore::bind {
+namespace {
 
-void knn(py::module_&) {}
+Metric metric_of(const std::string& name) {
+    return name == "cosine" ? Metric::kCosine : Metric::kEuclidean;
+}
+
+py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& metric,
+                    const std::optional<Array<float>>& queries, int64_t threads,
+                    py::object progress) {
+    KnnInput in{matrix(features), {}, k, metric_of(metric)};
+    if (queries) in.queries = matrix(*queries);
+    const int64_t rows = queries ? in.queries.rows : in.base.rows;
+    NewMatrix<int32_t> indices(rows, k);
+    NewMatrix<float> distances(rows, k);
+    KnnStats stats;
+    PythonRun(threads, std::move(progress)).call([&](const Run& run) {
+        stats = DQCORE_BACKEND::knn_graph(in, {indices.view, distances.view}, run);
+    });
+    py::dict record;
+    record["distinct_rows"] = stats.distinct_rows;
+    record["pairs"] = stats.pairs;
+    record["survivors"] = stats.survivors;
+    record["seconds_prepare"] = stats.seconds_prepare;
+    record["seconds_sweep"] = stats.seconds_sweep;
+    return py::make_tuple(indices.array, distances.array, metric, record);
+}
+
+py::tuple knn_disagreement(const Array<int32_t>& labels, const py::object& graph,
+                           const std::string& weights, bool class_balanced, bool labelled_only,
+                           int64_t n_classes, int64_t threads, py::object progress) {
+    static const std::map<std::string, Weights> kWeights{{"uniform", Weights::kUniform},
+                                                         {"distance", Weights::kDistance},
+                                                         {"gaussian", Weights::kGaussian},
+                                                         {"similarity", Weights::kSimilarity}};
+    const auto indices = graph.attr("indices").cast<Array<int32_t>>();
+    const auto distances = graph.attr("distances").cast<Array<float>>();
+    const DisagreementInput in{vector(labels),       matrix(indices), matrix(distances), n_classes,
+                               kWeights.at(weights), class_balanced,  labelled_only};
+    const int64_t n = in.labels.size;
+    NewVector<double> score(n), margin(n), entropy(n);
+    NewVector<int32_t> suggested(n);
+    NewVector<uint8_t> flags(n);
+    NewMatrix<int64_t> confusion(n_classes, n_classes);
+    std::fill_n(confusion.view.data, n_classes * n_classes, int64_t{0});
+    PythonRun(threads, std::move(progress)).call([&](const Run& run) {
+        DQCORE_BACKEND::knn_disagreement(
+            in, {score.view, suggested.view, margin.view, entropy.view, flags.view, confusion.view},
+            run);
+    });
+    return py::make_tuple(score.array, suggested.array, margin.array, entropy.array, flags.array,
+                          confusion.array);
+}
+
+void knn_state(py::module_& m) {
+    py::class_<KnnState>(m, "KnnState")
+        .def(py::init([](int64_t n, int64_t k, const std::string& metric) {
+                 return KnnState(n, k, metric_of(metric));
+             }),
+             py::arg("n"), py::arg("k"), py::arg("metric"))
+        .def(
+            "update",
+            [](KnnState& self, const Array<float>& rows, const Array<float>& base,
+               int64_t row_start, int64_t base_start, int64_t threads, py::object progress) {
+                const auto row_view = matrix(rows), base_view = matrix(base);
+                PythonRun(threads, std::move(progress)).call([&](const Run& run) {
+                    self.update(row_view, base_view, row_start, base_start, run);
+                });
+            },
+            py::arg("rows").noconvert(), py::arg("base").noconvert(), py::arg("row_start"),
+            py::arg("base_start"), py::arg("threads"), py::arg("progress"))
+        .def("merge", &KnnState::merge, py::arg("other"), py::call_guard<py::gil_scoped_release>())
+        .def("finish",
+             [](const KnnState& self) {
+                 NewMatrix<int32_t> indices(self.n(), self.k());
+                 NewMatrix<float> distances(self.n(), self.k());
+                 self.finish({indices.view, distances.view});
+                 return py::make_tuple(indices.array, distances.array);
+             })
+        .def("to_bytes", [](const KnnState& self) { return py::bytes(self.to_bytes()); })
+        .def_static(
+            "from_bytes",
+            [](const py::bytes& data) { return KnnState::from_bytes(std::string_view(data)); },
+            py::arg("data"))
+        .def_property_readonly("n", &KnnState::n)
+        .def_property_readonly("k", &KnnState::k)
+        .def_property_readonly("metric", [](const KnnState& self) {
+            return self.metric() == Metric::kCosine ? "cosine" : "euclidean";
+        });
+}
+
+}  // namespace
+
+void knn(py::module_& m) {
+    m.def("knn_graph", &knn_graph, py::arg("features").noconvert(), py::arg("k"), py::kw_only(),
+          py::arg("metric"), py::arg("queries").noconvert(), py::arg("threads"),
+          py::arg("progress"));
+    m.def("knn_disagreement", &knn_disagreement, py::arg("labels").noconvert(), py::arg("graph"),
+          py::kw_only(), py::arg("weights"), py::arg("class_balanced"), py::arg("labelled_only"),
+          py::arg("n_classes"), py::arg("threads"), py::arg("progress"));
+    knn_state(m);
+}
 
 }  // namespace dqcore::bind

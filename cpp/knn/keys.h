@@ -1,36 +1,33 @@
-// Canonical keys of pairs of rows: what neighbours are ordered by, and the only distances that decide.
+// Canonical keys of pairs of rows: what neighbours are ordered by, and the only distances that
+// decide.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/view.h"
 #include "knn/knn.h"
 #include "simd/kernels.h"
 
 namespace dqcore {
 
-// Relative error of a canonical sum of d terms of one sign: ceil(d / 32) additions in a lane, five in the
-// fold, and three roundings inside a term; 2^-53 each, with room for the second-order terms.
+// Relative error of a canonical sum of d terms of one sign: ceil(d / 32) additions in a lane, five
+// in the fold, and three roundings inside a term; 2^-53 each, with room for the second-order terms.
 inline double canonical_error(int64_t d) {
     return (static_cast<double>(d) / 32.0 + 12.0) * 0x1p-53 * 1.01;
 }
 
 class Keys {
-   public:
+public:
     Keys(Matrix<const float> x, Metric metric, const simd::Kernels& kernels)
         : x_(x), metric_(metric), kernels_(&kernels) {
         if (metric == Metric::kCosine) squared_norm_.resize(static_cast<size_t>(x.rows));
     }
 
-    // To be called once for each row before a cosine key of it is asked for; rows are independent.
-    void prepare(int64_t row) {
-        if (metric_ == Metric::kCosine) {
-            squared_norm_[static_cast<size_t>(row)] =
-                kernels_->dot(x_.row(row), x_.row(row), x_.cols);
-        }
-    }
+    // To be called before a cosine key is asked for.
+    void prepare(const Run& run);
 
     Metric metric() const { return metric_; }
     int64_t d() const { return x_.cols; }
@@ -52,7 +49,7 @@ class Keys {
         return std::min(2.0, std::max(0.0, cosine));
     }
 
-   private:
+private:
     Matrix<const float> x_;
     Metric metric_;
     const simd::Kernels* kernels_;

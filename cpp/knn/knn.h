@@ -2,26 +2,25 @@
 //
 // knn_graph
 //   base       (n, d)  finite float32
-//   queries    (m, d)  finite float32; absent in a self-join, where row i is never its own neighbour
-//   indices    (m, k)  int32 out: the k nearest rows of base, nearest first
-//   distances  (m, k)  float32 out: sqrt(key) for euclidean, key for cosine
+//   queries    (m, d)  finite float32; absent in a self-join, where row i is never its own
+//   neighbour indices    (m, k)  int32 out: the k nearest rows of base, nearest first distances (m,
+//   k)  float32 out: sqrt(key) for euclidean, key for cosine
 //
 // The key is the canonical float64 one (simd/kernels.h): squared_l2 for euclidean; for cosine
-// min(2, max(0, 1 - xy / sqrt(xx * yy))), and 1 where a row is zero. Order is (key, index): ties go to the
-// lower index. A distance above float32's range is infinity.
+// min(2, max(0, 1 - xy / sqrt(xx * yy))), and 1 where a row is zero. Order is (key, index): ties go
+// to the lower index. A distance above float32's range is infinity.
 //
 // Callers have checked: 1 <= k <= n - (self-join ? 1 : 0), n < 2^31, shapes agree, values finite.
 //
 // knn_disagreement
 //   labels     (n,)    int32 in [0, n_classes), or -1 for unlabelled: such a row does not vote
-//   score      (n,)    votes for other classes over all votes; NaN where unlabelled or without voters
-//   suggested  (n,)    class with most votes; the given one where tied, then the lowest; -1 without voters
-//   margin     (n,)    (most votes of another class - votes of the given one) / all votes
-//   entropy    (n,)    of the votes, over ln(n_classes), in [0, 1]
-//   flags      (n,)    bits of Flag
-//   confusion  (n_classes, n_classes)  int64: neighbours labelled b of rows labelled a
-// Votes are added in float64 in neighbour order, classes ascending. Source of the rule: Wilson (1972),
-// "Asymptotic properties of nearest neighbor rules using edited data".
+//   score      (n,)    votes for other classes over all votes; NaN where unlabelled or without
+//   voters suggested  (n,)    class with most votes; the given one where tied, then the lowest; -1
+//   without voters margin     (n,)    (most votes of another class - votes of the given one) / all
+//   votes entropy    (n,)    of the votes, over ln(n_classes), in [0, 1] flags      (n,)    bits of
+//   Flag confusion  (n_classes, n_classes)  int64: neighbours labelled b of rows labelled a
+// Votes are added in float64 in neighbour order, classes ascending. Source of the rule: Wilson
+// (1972), "Asymptotic properties of nearest neighbor rules using edited data".
 #pragma once
 
 #include <cstdint>
@@ -49,9 +48,9 @@ struct KnnOutput {
 
 // What the engine did; outside the promise of equal bits.
 struct KnnStats {
-    int64_t distinct_rows = 0;    // rows that entered the sweep: bit-equal ones are taken once
-    int64_t pairs = 0;            // pairs that the filter tested
-    int64_t survivors = 0;        // of them, pairs whose canonical key was computed
+    int64_t distinct_rows = 0;  // rows that entered the sweep: bit-equal ones are taken once
+    int64_t pairs = 0;          // pairs that the filter tested
+    int64_t survivors = 0;      // of them, pairs whose canonical key was computed
     double seconds_prepare = 0, seconds_sweep = 0;
 };
 
@@ -66,7 +65,8 @@ struct DisagreementInput {
     int64_t n_classes = 0;
     Weights weights = Weights::kUniform;
     bool class_balanced = false;
-    bool labelled_only = false;  // the gaussian's width is the distance to the last *labelled* neighbour
+    bool labelled_only =
+        false;  // the gaussian's width is the distance to the last *labelled* neighbour
 };
 
 struct DisagreementOutput {

@@ -2,3 +2,7 @@
 
 Each function has the signature of its public twin and gives the same bits. Nothing here is tuned.
 """
+
+from .knn import knn_disagreement, knn_graph
+
+__all__ = ["knn_disagreement", "knn_graph"]

@@ -1,0 +1,188 @@
+// Votes of a row's neighbours, one row at a time over the classes that got any.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+#include "base/elementary.h"
+#include "knn/knn.h"
+
+namespace dqcore {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Tables of confusion counts of at most this many entries are kept once for each worker (2 MB); of
+// larger ones there is one, which workers rarely touch in the same place.
+constexpr int64_t kOwnTable = 1 << 18;
+
+struct Voter {
+    int32_t label;
+    double weight;
+};
+
+double weight_of(double distance, double sigma, Weights weights) {
+    switch (weights) {
+        case Weights::kUniform:
+            return 1.0;
+        case Weights::kDistance:
+            return 1.0 / (distance + 1e-12);
+        case Weights::kSimilarity:
+            return 1.0 - distance;
+        case Weights::kGaussian:
+            break;
+    }
+    if (sigma == 0.0) return 1.0;
+    return exp_same_bits(-(distance * distance) / (2.0 * (sigma * sigma)));
+}
+
+class Votes {
+public:
+    Votes(const DisagreementInput& in, const std::vector<int64_t>& class_counts, double log_classes)
+        : in_(in),
+          class_counts_(class_counts),
+          log_classes_(log_classes),
+          votes_(static_cast<size_t>(in.n_classes), 0.0) {}
+
+    // Counts each voter with count(label) and fills the row's results.
+    template <class Count>
+    void row(int64_t i, const DisagreementOutput& out, const Count& count) {
+        const int32_t given = label(i);
+        uint8_t flags = given < 0 ? uint8_t{kUnlabelled} : uint8_t{0};
+        if (given >= 0 && class_counts_[static_cast<size_t>(given)] <= 1) flags |= kSingleton;
+        out.score[i] = out.margin[i] = out.entropy[i] = kNaN;
+        out.suggested[i] = -1;
+        collect(i, flags);
+        if (given >= 0)
+            for (const Voter& v : voters_) count(given, v.label);
+        if (voters_.empty()) flags |= kNoVoters;
+        out.flags[i] = flags;
+        if (!voters_.empty()) tally(i, given, out);
+    }
+
+private:
+    int32_t label(int64_t row) const {
+        const int32_t value = in_.labels[row];  // read once: another thread may be writing
+        if (value < -1 || value >= in_.n_classes) {
+            throw std::invalid_argument("labels changed during the call: row " +
+                                        std::to_string(row) + " is " + std::to_string(value));
+        }
+        return value;
+    }
+
+    // The row's voters in neighbour order, with their weights; sets kZeroWeights.
+    void collect(int64_t i, uint8_t& flags) {
+        voters_.clear();
+        const int64_t k = in_.indices.cols;
+        double sigma = 0.0;
+        for (int64_t t = 0; t < k; ++t) {
+            const int32_t j = in_.indices.row(i)[t];
+            if (j < 0 || j >= in_.labels.size) {
+                throw std::invalid_argument("graph changed during the call: row " +
+                                            std::to_string(i) + " has neighbour " +
+                                            std::to_string(j));
+            }
+            const double distance = in_.distances.row(i)[t];
+            const int32_t voter = label(j);
+            if (voter >= 0) voters_.push_back({voter, distance});
+            if (voter >= 0 || !in_.labelled_only) sigma = distance;
+        }
+        bool any = false;
+        for (Voter& v : voters_) {
+            v.weight = weight_of(v.weight, sigma, in_.weights);
+            any = any || v.weight > 0.0;
+        }
+        if (any || voters_.empty()) return;
+        flags |= kZeroWeights;
+        for (Voter& v : voters_) v.weight = 1.0;
+    }
+
+    void tally(int64_t i, int32_t given, const DisagreementOutput& out) {
+        classes_.clear();
+        for (const Voter& v : voters_) {
+            if (!(v.weight > 0.0)) continue;
+            double& votes = votes_[static_cast<size_t>(v.label)];
+            if (votes == 0.0) classes_.push_back(v.label);
+            votes += v.weight;
+        }
+        std::sort(classes_.begin(), classes_.end());
+        double total = 0.0, own = 0.0, best = 0.0, best_other = 0.0;
+        int32_t suggested = classes_.front();
+        for (const int32_t c : classes_) {
+            double& votes = votes_[static_cast<size_t>(c)];
+            if (in_.class_balanced) {
+                // The row itself is no voter, so it is not counted among those who could have
+                // voted.
+                const int64_t others = class_counts_[static_cast<size_t>(c)] - (c == given);
+                votes /= static_cast<double>(others > 0 ? others : 1);
+            }
+            total += votes;
+            if (c == given) own = votes;
+            if (c != given && votes > best_other) best_other = votes;
+            if (votes > best || (votes == best && c == given)) {
+                best = votes;
+                suggested = c;
+            }
+        }
+        double sum_p_log_p = 0.0;
+        for (const int32_t c : classes_) {
+            const double p = votes_[static_cast<size_t>(c)] / total;
+            sum_p_log_p += p * log_same_bits(p);
+            votes_[static_cast<size_t>(c)] = 0.0;
+        }
+        out.suggested[i] = suggested;
+        out.entropy[i] =
+            in_.n_classes > 1 ? std::min(1.0, std::max(0.0, -sum_p_log_p / log_classes_)) : 0.0;
+        if (given < 0) return;
+        out.score[i] = (total - own) / total;
+        out.margin[i] = (best_other - own) / total;
+    }
+
+    const DisagreementInput& in_;
+    const std::vector<int64_t>& class_counts_;
+    const double log_classes_;
+    std::vector<double> votes_;  // by class; zero between rows
+    std::vector<Voter> voters_;
+    std::vector<int32_t> classes_;
+};
+
+}  // namespace
+
+void cpu::knn_disagreement(const DisagreementInput& in, const DisagreementOutput& out,
+                           const Run& run) {
+    std::vector<int64_t> class_counts(static_cast<size_t>(in.n_classes), 0);
+    for (int64_t i = 0; i < in.labels.size; ++i) {
+        const int32_t label = in.labels[i];
+        if (label >= 0 && label < in.n_classes) ++class_counts[static_cast<size_t>(label)];
+    }
+    const double log_classes = log_same_bits(static_cast<double>(in.n_classes));
+    const int64_t entries = in.n_classes * in.n_classes;
+    const bool own_tables = entries <= kOwnTable;
+    std::vector<std::vector<int64_t>> tables(static_cast<size_t>(std::max(1, run.threads)));
+    std::vector<Votes> workers(tables.size(), Votes(in, class_counts, log_classes));
+    const int64_t bytes = in.indices.cols * int64_t{sizeof(int32_t) + sizeof(float)} + 64;
+    parallel_rows(run, "disagreement", in.labels.size, rows_per_chunk(bytes),
+                  [&](int64_t begin, int64_t end, const Worker& worker) {
+                      Votes& votes = workers[static_cast<size_t>(worker.id)];
+                      auto& table = tables[static_cast<size_t>(worker.id)];
+                      if (own_tables) table.resize(static_cast<size_t>(entries));
+                      worker.check();
+                      for (int64_t i = begin; i < end; ++i) {
+                          votes.row(i, out, [&](int32_t a, int32_t b) {
+                              const int64_t at = a * in.n_classes + b;
+                              if (own_tables) {
+                                  ++table[static_cast<size_t>(at)];
+                              } else {
+                                  std::atomic_ref(out.confusion.data[at])
+                                      .fetch_add(1, std::memory_order_relaxed);
+                              }
+                          });
+                      }
+                  });
+    for (const auto& table : tables)
+        for (size_t at = 0; at < table.size(); ++at) out.confusion.data[at] += table[at];
+}
+
+}  // namespace dqcore

@@ -1,0 +1,49 @@
+// The mergeable state of the knn room: lists that grow as blocks of rows meet blocks of base.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "knn/lists.h"
+
+namespace dqcore {
+
+struct ListsInput {
+    Matrix<const float> queries, base;
+    Metric metric = Metric::kEuclidean;
+    int64_t query_start = 0, base_start = 0;  // global numbers of the first rows
+    bool exclude_same = false;                // a pair with one global number is left out
+};
+
+// Offers every query's list every row of base. `first_list` is the list of the first query.
+KnnStats update_lists(const ListsInput& in, NeighbourLists& lists, int64_t first_list,
+                      const Run& run);
+
+class KnnState {
+public:
+    KnnState(int64_t n, int64_t k, Metric metric) : metric_(metric), lists_(n, k) {}
+
+    // Rows row_start, ... of the data against rows base_start, ... of it, in any order and any
+    // split; a pair met twice counts once. Callers have checked that both ranges lie in [0, n).
+    void update(Matrix<const float> rows, Matrix<const float> base, int64_t row_start,
+                int64_t base_start, const Run& run) {
+        update_lists({rows, base, metric_, row_start, base_start, true}, lists_, row_start, run);
+    }
+    void merge(const KnnState& other);
+
+    int64_t n() const { return lists_.rows(); }
+    int64_t k() const { return lists_.k(); }
+    Metric metric() const { return metric_; }
+
+    // Throws std::invalid_argument where a row has not met k others yet.
+    void finish(const KnnOutput& out) const;
+
+    std::string to_bytes() const;
+    static KnnState from_bytes(std::string_view bytes);
+
+private:
+    Metric metric_;
+    NeighbourLists lists_;
+};
+
+}  // namespace dqcore
