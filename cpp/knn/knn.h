@@ -2,9 +2,9 @@
 //
 // knn_graph
 //   base       (n, d)  finite float32
-//   queries    (m, d)  finite float32; absent in a self-join, where row i is never its own
-//   neighbour indices    (m, k)  int32 out: the k nearest rows of base, nearest first distances (m,
-//   k)  float32 out: sqrt(key) for euclidean, key for cosine
+//   queries    (m, d)  finite float32; absent in a self-join, where row i is not its own neighbour
+//   indices    (m, k)  int32 out: the k nearest rows of base, nearest first
+//   distances  (m, k)  float32 out: sqrt(key) for euclidean, key for cosine
 //
 // The key is the canonical float64 one (simd/kernels.h): squared_l2 for euclidean; for cosine
 // min(2, max(0, 1 - xy / sqrt(xx * yy))), and 1 where a row is zero. Order is (key, index): ties go
@@ -14,11 +14,13 @@
 //
 // knn_disagreement
 //   labels     (n,)    int32 in [0, n_classes), or -1 for unlabelled: such a row does not vote
-//   score      (n,)    votes for other classes over all votes; NaN where unlabelled or without
-//   voters suggested  (n,)    class with most votes; the given one where tied, then the lowest; -1
-//   without voters margin     (n,)    (most votes of another class - votes of the given one) / all
-//   votes entropy    (n,)    of the votes, over ln(n_classes), in [0, 1] flags      (n,)    bits of
-//   Flag confusion  (n_classes, n_classes)  int64: neighbours labelled b of rows labelled a
+//   score      (n,)    votes for other classes over all votes; NaN where unlabelled or no voters
+//   suggested  (n,)    class with most votes; the given one where tied, then the lowest; -1 without
+//                      voters
+//   margin     (n,)    (most votes of another class - votes of the given one) / all votes
+//   entropy    (n,)    of the votes, over ln(n_classes), in [0, 1]
+//   flags      (n,)    bits of Flag
+//   confusion  (n_classes, n_classes)  int64: neighbours labelled b of rows labelled a
 // Votes are added in float64 in neighbour order, classes ascending. Source of the rule: Wilson
 // (1972), "Asymptotic properties of nearest neighbor rules using edited data".
 #pragma once
@@ -65,8 +67,7 @@ struct DisagreementInput {
     int64_t n_classes = 0;
     Weights weights = Weights::kUniform;
     bool class_balanced = false;
-    bool labelled_only =
-        false;  // the gaussian's width is the distance to the last *labelled* neighbour
+    bool labelled_only = false;  // gaussian: width is the distance to the last labelled neighbour
 };
 
 struct DisagreementOutput {
