@@ -49,7 +49,7 @@ class KnnGraph:
     @property
     def k(self) -> int:
         """Neighbours of each row."""
-        return self.indices.shape[1]
+        return int(self.indices.shape[1])
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -150,7 +150,9 @@ def _check_neighbours(
     if d.dtype.kind not in "iuf":
         raise TypeError(f"distances must be an (n, k) array of distances, got dtype {d.dtype}")
     if i.shape != d.shape:
-        raise ValueError(f"indices have shape {i.shape} but distances {d.shape}; they must be equal")
+        raise ValueError(
+            f"indices have shape {i.shape} but distances {d.shape}; they must be equal"
+        )
     n, k = i.shape
     if k < 1 or n > MOST_ROWS:
         raise ValueError(f"indices must be (n, k) with k >= 1 and n <= {MOST_ROWS}, got {i.shape}")
@@ -247,7 +249,9 @@ def knn_graph(
     k = _check.integer("k", k, 1)
     if k > most:
         rows = "other rows" if q is None else "rows"
-        raise ValueError(f"k must be at most the number of {rows} of features, {most} (n = {n}), got {k}")
+        raise ValueError(
+            f"k must be at most the number of {rows} of features, {most} (n = {n}), got {k}"
+        )
     indices, distances, _, *stats = _backend.load(backend, features, queries).knn_graph(
         x, k, metric=metric, queries=q, threads=threads, progress=progress
     )
@@ -355,9 +359,13 @@ def knn_disagreement(
     array([0.5, 0.5, 1. , 0.5])
     """
     if not isinstance(graph, KnnGraph):
-        raise TypeError(f"graph must be a KnnGraph, got {type(graph).__name__}; see KnnGraph.from_csr")
+        raise TypeError(
+            f"graph must be a KnnGraph, got {type(graph).__name__}; see KnnGraph.from_csr"
+        )
     if not graph.self_join:
-        raise ValueError("graph was made from queries; a graph of the labelled rows themselves is wanted")
+        raise ValueError(
+            "graph was made from queries; a graph of the labelled rows themselves is wanted"
+        )
     _check.choice("weights", weights, WEIGHTS)
     if weights == "similarity" and graph.metric != "cosine":
         raise ValueError(f"weights 'similarity' need a cosine graph, got {graph.metric}")
@@ -435,7 +443,9 @@ class KnnState:
         """
         x, y = _check.features("rows", rows), _check.features("base", base)
         if x.shape[1] != y.shape[1]:
-            raise ValueError(f"rows have {x.shape[1]} columns but base {y.shape[1]}; they must be equal")
+            raise ValueError(
+                f"rows have {x.shape[1]} columns but base {y.shape[1]}; they must be equal"
+            )
         n = self._state.n
         row_start = _check.integer("row_start", row_start, 0, max(0, n - len(x)))
         base_start = _check.integer("base_start", base_start, 0, max(0, n - len(y)))

@@ -26,11 +26,16 @@ class GraphLike(Protocol):
     """What `knn_disagreement` reads of a graph."""
 
     @property
-    def indices(self) -> NDArray[np.int32]: ...
+    def indices(self) -> NDArray[np.int32]:
+        """(n, k) neighbours, nearest first."""
+
     @property
-    def distances(self) -> NDArray[np.float32]: ...
+    def distances(self) -> NDArray[np.float32]:
+        """(n, k) distances."""
+
     @property
-    def metric(self) -> str: ...
+    def metric(self) -> str:
+        """What the distances measure: euclidean or cosine."""
 
 
 class Disagreement(NamedTuple):
@@ -50,7 +55,8 @@ def fold(lanes: NDArray[np.float64]) -> NDArray[np.float64]:
     while width:
         lanes = lanes[:width] + lanes[width : 2 * width]
         width //= 2
-    return lanes[0]
+    total: NDArray[np.float64] = lanes[0]
+    return total
 
 
 def dot(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -116,9 +122,7 @@ def knn_graph(
     return Graph(indices, distances, metric)
 
 
-def vote_weights(
-    distances: NDArray[np.float64], weights: str, sigma: float
-) -> NDArray[np.float64]:
+def vote_weights(distances: NDArray[np.float64], weights: str, sigma: float) -> NDArray[np.float64]:
     """Return the weight of each voter from its distance."""
     if weights == "uniform":
         return np.ones(len(distances))
@@ -143,7 +147,10 @@ def knn_disagreement(
 ) -> Disagreement:
     """Score each row by the share of its neighbours' votes that go to other classes than its own."""
     y = np.asarray(labels, np.int32)
-    n, K = len(y), n_classes if n_classes is not None else max(1, int(np.max(labels, initial=0)) + 1)
+    n, K = (
+        len(y),
+        n_classes if n_classes is not None else max(1, int(np.max(labels, initial=0)) + 1),
+    )
     class_counts = np.bincount(y[y >= 0], minlength=K)
     score, margin, entropy = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     suggested = np.full(n, -1, np.int32)
@@ -183,8 +190,10 @@ def knn_disagreement(
         suggested[i] = given if ties_with_given else int(np.argmax(votes))
         sum_p_log_p = 0.0
         for p in votes[votes > 0.0] / total:
-            sum_p_log_p += p * float(log(p))
-        entropy[i] = min(1.0, max(0.0, -sum_p_log_p / float(log(np.float64(K))))) if K > 1 else 0.0
+            sum_p_log_p += p * float(log(np.asarray(p)))
+        entropy[i] = (
+            min(1.0, max(0.0, -sum_p_log_p / float(log(np.asarray(float(K)))))) if K > 1 else 0.0
+        )
         if given >= 0:
             score[i] = (total - votes[given]) / total
             others = np.delete(votes, given)
