@@ -115,7 +115,10 @@ def late(call, wait):
     try:
         call()
     except KeyboardInterrupt:
-        return time.perf_counter() - sent[0]
+        seconds = time.perf_counter() - sent[0]
+        if seconds > 1.0:  # the promise is 0.1 s; the machine may be busy
+            raise SystemExit(f"{seconds} s from the signal to the exception")
+        return seconds
     finally:
         sender.join()
     raise SystemExit("the call was over before the signal: make it longer")
@@ -126,7 +129,7 @@ random.seed(0)
 times = []
 for threads in (1, 2, 8):
     for _ in range(5):
-        call = lambda: _cpu.run_chunks(4000, -1, 10, threads, None)
+        call = lambda: _cpu.run_chunks(400, -1, 10, threads, None)
         times.append(late(call, random.uniform(0.01, 0.08)))
         _cpu.run_chunks(4, -1, 0, threads, None)
 assert threading.active_count() == 1
@@ -134,15 +137,9 @@ print(*times)
 """
 
 
-def latencies(output):
-    times = [float(word) for word in output.split()]
-    assert max(times) < 1.0, times  # the promise is 0.1 s; the machine may be busy
-    return times
-
-
 @pytest.mark.threads
 def test_an_interrupt_ends_the_call_soon_and_the_next_call_works(fresh_python):
-    assert len(latencies(fresh_python(INTERRUPT + CHUNKS))) == 15
+    assert len(fresh_python(INTERRUPT + CHUNKS).split()) == 15
 
 
 # ---- the GIL, and many callers -------------------------------------------------------------------
