@@ -17,6 +17,8 @@ MOST_THREADS = 512  # parallel.cpp, kMostThreads
 
 THREADS = [1, 2, 3, 8]
 
+SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
+
 
 def ask(chunks=8, *, failing=-1, milliseconds=0, threads=2, progress=None):
     return _cpu.run_chunks(chunks, failing, milliseconds, threads, progress)
@@ -212,6 +214,7 @@ def test_fork_after_use_works_in_child_and_parent(fresh_python):
     fresh_python(FORK + "use()\nfor _ in range(20):\n    child_uses_it()\nuse()\n")
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's allocator may be locked at the fork")
 def test_fork_during_a_call_of_another_thread(fresh_python):
     fresh_python(
         FORK
@@ -306,7 +309,7 @@ def test_a_million_threads_are_not_started():
 
 
 @pytest.mark.skipif(
-    "san.so" in os.environ.get("LD_PRELOAD", "") or sys.platform != "linux",
+    SANITIZED or sys.platform != "linux",
     reason="a sanitizer needs more address space than the limit allows",
 )
 def test_fewer_threads_where_no_more_can_be_had(fresh_python):

@@ -21,15 +21,23 @@ namespace py = pybind11;
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
+inline void want_aligned(const py::array& a) {
+    if ((a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) {
+        throw py::type_error("expected an aligned array");
+    }
+}
+
 template <class T>
 Vector<const T> vector(const Array<T>& a) {
     if (a.ndim() != 1) throw py::type_error("expected a 1-D array");
+    want_aligned(a);
     return {a.data(), a.shape(0)};
 }
 
 template <class T>
 Matrix<const T> matrix(const Array<T>& a) {
     if (a.ndim() != 2) throw py::type_error("expected a 2-D array");
+    want_aligned(a);
     return {a.data(), a.shape(0), a.shape(1)};
 }
 

@@ -94,6 +94,11 @@ def array(name: str, value: object, ndim: int, want: str) -> NDArray[Any]:
     return result
 
 
+def contiguous(values: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
+    """Return `values` as the kernels read them: `dtype`, C order, each element at an address that fits."""
+    return np.require(values, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+
 def same_length(name: str, n: int, other_name: str, other_n: int) -> None:
     """Raise where two arguments that go row by row differ in length."""
     if n != other_n:
@@ -141,7 +146,7 @@ def labels(
     bad = (values < low) | (values > high)
     if bad.any():
         raise first_bad(name, values, bad, want)
-    return np.ascontiguousarray(values, dtype=np.int32)
+    return contiguous(values, np.int32)
 
 
 def pred_probs(name: str, value: object) -> NDArray[Any]:
@@ -171,7 +176,7 @@ def features(name: str, value: object) -> NDArray[np.float32]:
             f"{name} must be {want} with at least one column, got shape {values.shape}"
         )
     with np.errstate(over="ignore"):
-        rounded = np.ascontiguousarray(values, dtype=np.float32)
+        rounded = contiguous(values, np.float32)
     # A sum is finite only where all its terms are; the converse may fail by overflow, then we look closer.
     with np.errstate(over="ignore", invalid="ignore"):
         suspicious = not np.isfinite(rounded.sum(dtype=np.float64))
