@@ -9,7 +9,10 @@ breaks kernels: ties, duplicates, lattices, zero rows, tails of every length, no
 import argparse
 import sys
 import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields, is_dataclass
+from itertools import zip_longest
 
 import dqcore as dq
 import numpy as np
@@ -27,7 +30,9 @@ class Difference(AssertionError):
 
 
 def relayout(rng, array):
-    """Return an array of the same values that lies in memory in another way."""
+    """Return an array (or a mapping of them) of the same values that lies in memory in another way."""
+    if isinstance(array, dict):
+        return {name: relayout(rng, column) for name, column in array.items()}
     kind = int(rng.integers(8))
     if kind <= 1 or array.dtype.kind not in "iuf" or array.ndim == 0:
         return array
@@ -53,6 +58,8 @@ def relayout(rng, array):
 
 def widen(rng, array):
     """Return the same numbers in a dtype that holds them all."""
+    if isinstance(array, dict):
+        return {name: widen(rng, column) for name, column in array.items()}
     wider = {"i": [array.dtype, np.int64], "f": [array.dtype, np.float64]}
     if array.dtype == np.float16:
         wider["f"].append(np.float32)
@@ -124,14 +131,158 @@ def knn_disagreement(rng):
     return "knn_disagreement", {"labels": labels}, options
 
 
+def rows_and_classes(rng):
+    """Mostly a handful of rows; now and then enough for several chunks of work."""
+    many = rng.random() < 0.004
+    return int(rng.integers(6000, 20000) if many else rng.integers(0, 41)), int(rng.integers(1, 7))
+
+
+def pred_probs(rng, n, classes):
+    kind = int(rng.integers(7))
+    if kind == 0:
+        p = np.full((n, classes), 1.0 / classes)
+    elif kind == 1:
+        p = np.eye(classes)[rng.integers(0, classes, n)]
+    elif kind == 2:
+        p = rng.integers(0, 5, (n, classes)) / 4.0  # ties, and rows that sum to anything
+    elif kind == 3:
+        p = rng.dirichlet(np.full(classes, 0.3), n)
+        p = np.round(p * 16.0) / 16.0
+    elif kind == 4 and n:
+        p = rng.dirichlet(np.ones(classes), 3)[rng.integers(0, 3, n)]  # three rows, again and again
+    elif kind == 5:
+        p = rng.dirichlet(np.ones(classes), n) + rng.choice([-1e-6, 0.0, 1e-6, 2e-6], (n, classes))
+        p = np.clip(p, -1e-6, 1.0)  # what "confident" allows for, and the least that is accepted
+    else:
+        p = rng.dirichlet(np.full(classes, 0.5), n)
+    p = p.reshape(n, classes).astype([np.float16, np.float32, np.float64][int(rng.integers(3))])
+    if n and rng.random() < 0.03:  # no probabilities: both must say so in the same words
+        wrong = [np.nan, 1.5, -0.25, np.inf]
+        for _ in range(int(rng.integers(1, 4))):
+            p[int(rng.integers(n)), int(rng.integers(classes))] = wrong[int(rng.integers(4))]
+    return p
+
+
+def labels_for(rng, p):
+    """The most probable class, often another, and some classes never."""
+    n, classes = p.shape
+    guess = np.nan_to_num(p.astype(np.float64)).argmax(axis=1)
+    labels = np.where(rng.random(n) < 0.4, rng.integers(0, classes, n), guess)
+    if rng.random() < 0.3:
+        labels = np.minimum(labels, int(rng.integers(classes)))
+    return labels.astype(np.int32)
+
+
+COLLISIONS = ["argmax", "confident"]
+QUALITIES = ["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
+FILTERS = [
+    "prune_by_noise_rate",
+    "prune_by_class",
+    "both",
+    "confident_learning",
+    "predicted_neq_given",
+    "low_self_confidence",
+    "low_normalized_margin",
+]
+
+
+def confident_joint(rng):
+    n, classes = rows_and_classes(rng)
+    p = pred_probs(rng, n, classes)
+    arrays = {"labels": labels_for(rng, p), "pred_probs": p}
+    if rng.random() < 0.3:
+        kinds = [
+            rng.integers(0, 4, n).astype(np.float64),
+            rng.random(n) * 10.0 ** rng.integers(-9, 9),
+        ]
+        arrays["weights"] = kinds[int(rng.integers(2))]
+    options = {"collision": COLLISIONS[int(rng.integers(2))]}
+    if rng.random() < 0.2:
+        options["thresholds"] = rng.integers(0, 5, classes) / 4.0
+    return "confident_joint", arrays, options
+
+
+def quality_options(rng, name):
+    method = QUALITIES[int(rng.integers(3))]
+    return {name: method, "adjust": method != QUALITIES[2] and bool(rng.integers(2))}
+
+
+def label_quality(rng):
+    n, classes = rows_and_classes(rng)
+    p = pred_probs(rng, n, classes)
+    return (
+        "label_quality",
+        {"labels": labels_for(rng, p), "pred_probs": p},
+        quality_options(rng, "method"),
+    )
+
+
+def label_issues(rng):
+    n, classes = rows_and_classes(rng)
+    p = pred_probs(rng, n, classes)
+    options = {
+        "filter_by": FILTERS[int(rng.integers(7))],
+        "collision": COLLISIONS[int(rng.integers(2))],
+        "frac_noise": float(rng.choice([1.0, 1.0, 0.5, 0.0, 0.3])),
+        "min_examples_per_class": int(rng.choice([0, 1, 1, 2, 5])),
+        **quality_options(rng, "rank_by"),
+    }
+    if rng.random() < 0.2:
+        options["joint"] = rng.integers(0, 9, (classes, classes))
+    if rng.random() < 0.2 and FILTERS.index(options["filter_by"]) < 3:
+        options["num_to_remove_per_class"] = rng.integers(0, 6, classes)
+    return "label_issues", {"labels": labels_for(rng, p), "pred_probs": p}, options
+
+
+def slice_errors(rng):
+    n, _ = rows_and_classes(rng)
+    columns = {}
+    for name in "abcd"[: int(rng.integers(1, 5))]:
+        codes = rng.integers(-1 if rng.random() < 0.4 else 0, int(rng.integers(1, 6)), n)
+        columns[name] = codes.astype([np.int8, np.int16, np.int32, np.int64][int(rng.integers(4))])
+        if rng.random() < 0.2:
+            columns[name] = np.array(["x", "yy", "z,"])[np.abs(codes) % 3]
+    kind = int(rng.integers(5))
+    if kind == 0:
+        errors = rng.random(n) < 0.3
+    elif kind == 1:
+        errors = rng.integers(0, 2, n)
+    elif kind == 2:
+        errors = np.zeros(n) if rng.random() < 0.3 else rng.integers(0, 4, n) / 4.0
+    elif kind == 3:
+        errors = rng.exponential(size=n) * 10.0 ** rng.integers(-6, 7)
+    else:
+        errors = rng.random(n).astype(np.float32)
+    options = {
+        "max_level": int(rng.integers(1, 4)),
+        "min_support": [1, 1, 2, 5, None][int(rng.integers(5))],
+        "confidence": float(rng.choice([0.95, 0.99, 0.5])),
+    }
+    return "slice_errors", {"errors": errors, "columns": columns}, options
+
+
 # A room's functions and how often each is drawn.
 GENERATORS = {
-    knn_graph: 3,
+    knn_graph: 4,
     knn_disagreement: 2,
+    confident_joint: 4,
+    label_quality: 2,
+    label_issues: 4,
+    slice_errors: 2,
 }
 
 
 # ---- the comparison ------------------------------------------------------------------------------
+
+
+def outcome(function, arrays, options):
+    """Return what a call gives: its result, or the words of its refusal."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of rows that do not sum to 1
+            return function(**arrays, **options)
+    except ValueError as error:
+        return str(error)
 
 
 def parts(name, result):
@@ -191,51 +342,70 @@ class Loop:
         finally:
             _cpu.set_isa(before)
 
+    def compare(self, found, wanted, arrays, options):
+        for (name, got), (same_name, want) in zip_longest(found, wanted, fillvalue=("", None)):
+            if name != same_name or not same(got, want):
+                raise Difference(
+                    f"{name or same_name} differs: seed {self.seed}, problem {self.problems}\n"
+                    f"{describe(arrays, options)}\nnative    {got!r}\nreference {want!r}"
+                )
+
     def problem(self):
         # A generator of its own for each problem, so that one is found again by its number.
         rng = np.random.default_rng([self.seed, self.problems])
         name, arrays, options = self.deck[int(rng.integers(len(self.deck)))](rng)
         function = getattr(dq, name)
-        wanted = list(parts(name, function(**arrays, **options, backend="reference")))
+        refer = {**options, "backend": "reference"}
+        wanted = list(parts(name, outcome(function, arrays, refer)))
         for isa in self.isas:
             _cpu.set_isa(isa)
             for threads in (1, int(rng.choice([2, 3, 8]))):
                 laid = {key: relayout(rng, widen(rng, array)) for key, array in arrays.items()}
-                result = function(**laid, **options, backend="cpu", threads=threads)
-                for (part, got), (_, want) in zip(parts(name, result), wanted, strict=True):
-                    if not same(got, want):
-                        raise Difference(
-                            f"{part} differs: seed {self.seed}, problem {self.problems}, "
-                            f"{isa}, {threads} threads\n{describe(laid, options)}\n"
-                            f"native    {got!r}\nreference {want!r}"
-                        )
+                native = {**options, "backend": "cpu", "threads": threads}
+                found = list(parts(name, outcome(function, laid, native)))
+                self.compare(found, wanted, laid, {**native, "isa": isa})
                 self.cases += 1
         self.problems += 1
+
+
+def count_cases(seed, cases):
+    """Run one loop in a process of its own; return how many cases and problems there were, and what differs."""
+    loop = Loop(seed)
+    try:
+        loop.run(cases)
+    except Difference as difference:
+        return loop.cases, loop.problems, str(difference)
+    return loop.cases, loop.problems, ""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--problem", type=int, help="only the problem of this number")
-    arguments = parser.parse_args()
-    loop = Loop(arguments.seed)
-    start = time.perf_counter()
-    try:
-        if arguments.problem is None:
-            loop.run(arguments.cases)
-        else:
-            loop.problems = arguments.problem
-            loop.problem()
-    except Difference as difference:
-        print(difference)
-        return 1
-    seconds = time.perf_counter() - start
-    print(
-        f"{loop.cases} cases of {loop.problems} problems, seed {arguments.seed}: no difference; "
-        f"{seconds:.1f} s, {loop.cases / seconds:.0f} cases/s, rows {', '.join(loop.isas)}"
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes, with seeds SEED, SEED + 1, ..."
     )
-    return 0
+    parser.add_argument("--problem", type=int, help="only the problem of this number")
+    asked = parser.parse_args()
+    if asked.problem is not None:
+        loop = Loop(asked.seed)
+        loop.problems = asked.problem
+        loop.problem()
+        return 0
+    start = time.perf_counter()
+    seeds = range(asked.seed, asked.seed + asked.jobs)
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        done = list(pool.map(count_cases, seeds, [-(-asked.cases // asked.jobs)] * asked.jobs))
+    seconds = time.perf_counter() - start
+    cases, problems = sum(d[0] for d in done), sum(d[1] for d in done)
+    differences = [d[2] for d in done if d[2]]
+    print(*differences, sep="\n\n", end="\n" if differences else "")
+    print(
+        f"{cases} cases of {problems} problems, seeds {seeds[0]} to {seeds[-1]}, "
+        f"rows {', '.join(_cpu.isas())}: {len(differences)} differences; "
+        f"{seconds:.1f} s, {cases / seconds:.0f} cases/s"
+    )
+    return 1 if differences else 0
 
 
 if __name__ == "__main__":
