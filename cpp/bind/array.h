@@ -10,6 +10,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <new>
 #include <string>
 
 #include "base/view.h"
@@ -41,6 +42,14 @@ Matrix<const T> matrix(const Array<T>& a) {
     return {a.data(), a.shape(0), a.shape(1)};
 }
 
+// Throws std::bad_alloc where no memory could hold the array; NumPy would call its shape a wrong
+// value.
+inline py::array::ShapeContainer shape_of(int64_t rows, int64_t cols) {
+    constexpr int64_t kMostElements = int64_t{1} << 56;
+    if (rows > 0 && cols > kMostElements / rows) throw std::bad_alloc();
+    return {rows, cols};
+}
+
 // A new array and the view of it that a kernel fills.
 template <class T>
 struct NewVector {
@@ -52,7 +61,7 @@ struct NewVector {
 template <class T>
 struct NewMatrix {
     NewMatrix(int64_t rows, int64_t cols)
-        : array({rows, cols}), view{array.mutable_data(), rows, cols} {}
+        : array(shape_of(rows, cols)), view{array.mutable_data(), rows, cols} {}
     Array<T> array;
     Matrix<T> view;
 };

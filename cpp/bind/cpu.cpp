@@ -1,6 +1,8 @@
 // The module _cpu: a list of rooms, and what tests and `dqcore info` ask of the kernel table.
 #include <pybind11/stl.h>
 
+#include <exception>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,15 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
     namespace py = pybind11;
     namespace simd = dqcore::simd;
     namespace bind = dqcore::bind;
+    // Thrown by a vector whose length no memory could hold; pybind11 would make it a ValueError.
+    pybind11::register_local_exception_translator([](std::exception_ptr error) {
+        try {
+            if (error) std::rethrow_exception(error);
+        } catch (const std::length_error&) {
+            PyErr_NoMemory();
+        }
+    });
+
     bind::knn(m);
     bind::joint(m);
     bind::slices(m);

@@ -29,6 +29,8 @@ def load(backend: str, *arrays: object) -> ModuleType:
 
     "auto" follows the data: the GPU where one of `arrays` is on it, else the CPU.
     """
+    if not isinstance(backend, str):
+        raise TypeError(f"backend must be 'auto' or one of {list(_MODULES)}, got {backend!r}")
     if backend == "auto":
         backend = "cuda" if any(on_device(a) for a in arrays) else "cpu"
     if backend not in _MODULES:
