@@ -1,8 +1,137 @@
+#include "slices/slices.h"
+
+#include <pybind11/stl.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "bind/array.h"
 #include "bind/run.h"
 
 namespace dqcore::bind {
+namespace {
 
-void slices(py::module_&) {}
+namespace room = dqcore::cpu;
+
+void check_column(const py::array& a) {
+    if (a.ndim() != 1) throw py::type_error("expected a 1-D array");
+    if (a.dtype().byteorder() != '=' && a.dtype().byteorder() != '|')
+        throw py::type_error("expected native byte order");
+}
+
+room::CodeColumn code_column(const py::array& a) {
+    check_column(a);
+    static const std::string kinds = "iu";
+    const size_t kind = kinds.find(a.dtype().kind());
+    int size_log2 = 0;
+    while ((1 << size_log2) < a.itemsize()) ++size_log2;
+    if (kind == std::string::npos || size_log2 > 3)
+        throw py::type_error("expected an array of integers");
+    room::CodeColumn column;
+    column.data = static_cast<const char*>(a.data());
+    column.type = static_cast<room::Integer>(static_cast<int>(kind) * 4 + size_log2);
+    column.size = a.shape(0);
+    column.stride = a.strides(0);
+    return column;
+}
+
+room::SliceInput slice_input(const py::array& errors, const std::vector<py::array>& codes) {
+    check_column(errors);
+    room::SliceInput in;
+    in.errors.data = static_cast<const char*>(errors.data());
+    in.errors.flags = errors.dtype().kind() == 'u' && errors.itemsize() == 1;
+    if (!in.errors.flags && !(errors.dtype().kind() == 'f' && errors.itemsize() == 8))
+        throw py::type_error("expected uint8 or float64 errors");
+    in.errors.size = errors.shape(0);
+    in.errors.stride = errors.strides(0);
+    for (const py::array& column : codes) {
+        in.columns.push_back(code_column(column));
+        if (in.columns.back().size != in.errors.size)
+            throw py::value_error("errors and columns differ in length");
+    }
+    return in;
+}
+
+template <class T>
+Array<T> new_array(const std::vector<T>& values) {
+    return Array<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+Array<int32_t> new_matrix(const std::vector<int32_t>& values, int64_t cols) {
+    const auto rows = static_cast<int64_t>(values.size()) / (cols > 0 ? cols : 1);
+    return Array<int32_t>({rows, cols}, values.data());
+}
+
+// In the order of reference.slices.SliceCounts.
+py::tuple counts_tuple(const room::SliceCounts& c) {
+    return py::make_tuple(new_matrix(c.predicate_columns, c.width),
+                          new_matrix(c.predicate_codes, c.width), new_array(c.size),
+                          new_array(c.error_sum), new_array(c.rest_error_sum),
+                          new_array(c.max_error), new_array(c.deviation),
+                          new_array(c.rest_deviation), c.n_rows, c.total_error_sum, c.binary);
+}
+
+void update(room::SliceState& state, const py::array& errors, const std::vector<py::array>& codes,
+            int64_t threads, py::object progress) {
+    const room::SliceInput in = slice_input(errors, codes);
+    PythonRun python(threads, std::move(progress));
+    python.call([&](const Run& run) { state.update(in, run); });
+}
+
+py::tuple finish(const room::SliceState& state, int64_t min_support) {
+    room::SliceCounts counts;
+    {
+        const py::gil_scoped_release release;
+        counts = state.finish(min_support);
+    }
+    return counts_tuple(counts);
+}
+
+py::tuple slice_errors(const py::array& errors, const std::vector<py::array>& codes,
+                       std::vector<int64_t> n_categories, int64_t max_level, int64_t error_exponent,
+                       int64_t min_support, int64_t threads, py::object progress) {
+    room::SliceState state({std::move(n_categories), max_level, error_exponent, {}});
+    update(state, errors, codes, threads, std::move(progress));
+    return finish(state, min_support);
+}
+
+}  // namespace
+
+void slices(py::module_& m) {
+    m.def("slice_errors", &slice_errors, py::arg("errors").noconvert(), py::arg("codes"),
+          py::arg("n_categories"), py::kw_only(), py::arg("max_level"), py::arg("error_exponent"),
+          py::arg("min_support"), py::arg("threads"), py::arg("progress"));
+    py::class_<room::SliceState>(m, "SliceState")
+        .def(py::init([](std::vector<int64_t> n_categories, int64_t max_level,
+                         int64_t error_exponent, std::string description) {
+                 return room::SliceState(
+                     {std::move(n_categories), max_level, error_exponent, std::move(description)});
+             }),
+             py::arg("n_categories"), py::kw_only(), py::arg("max_level"),
+             py::arg("error_exponent"), py::arg("description"))
+        .def("update", &update, py::arg("errors").noconvert(), py::arg("codes"), py::kw_only(),
+             py::arg("threads"), py::arg("progress"))
+        .def("merge", &room::SliceState::merge, py::arg("other"),
+             py::call_guard<py::gil_scoped_release>())
+        .def("finish", &finish, py::arg("min_support"))
+        .def("to_bytes", [](const room::SliceState& s) { return py::bytes(s.to_bytes()); })
+        .def_static(
+            "from_bytes",
+            [](const py::bytes& data) {
+                return room::SliceState::from_bytes(std::string_view(data));
+            },
+            py::arg("data"))
+        .def_property_readonly("n_categories",
+                               [](const room::SliceState& s) { return s.spec().n_categories; })
+        .def_property_readonly("max_level",
+                               [](const room::SliceState& s) { return s.spec().max_level; })
+        .def_property_readonly("error_exponent",
+                               [](const room::SliceState& s) { return s.spec().error_exponent; })
+        .def_property_readonly(
+            "description",
+            [](const room::SliceState& s) { return py::bytes(s.spec().description); })
+        .def_property_readonly("n_rows", [](const room::SliceState& s) { return s.n_rows(); });
+}
 
 }  // namespace dqcore::bind

@@ -2,12 +2,17 @@
 
 from ._backend import BackendError
 from .knn import KnnDisagreement, KnnGraph, KnnState, knn_disagreement, knn_graph
+from .slices import Slice, SliceState, SliceTable, slice_errors
 
 __all__ = [
     "BackendError",
     "KnnDisagreement",
     "KnnGraph",
     "KnnState",
+    "Slice",
+    "SliceState",
+    "SliceTable",
     "knn_disagreement",
     "knn_graph",
+    "slice_errors",
 ]

@@ -4,5 +4,6 @@ Each function has the signature of its public twin and gives the same bits. Noth
 """
 
 from .knn import knn_disagreement, knn_graph
+from .slices import slice_errors
 
-__all__ = ["knn_disagreement", "knn_graph"]
+__all__ = ["knn_disagreement", "knn_graph", "slice_errors"]

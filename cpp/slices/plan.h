@@ -1,0 +1,28 @@
+// Which tables to count so that every wanted crossing can be summed out of one of them.
+//
+// A row costs one addition for each table, so few wide tables beat many narrow ones: a table over
+// four columns holds its six pairs. The plan depends on the spec alone, never on the rows.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace dqcore::cpu {
+
+struct SlicePlan {
+    struct TablePlan {
+        std::vector<int32_t> columns;  // ascending
+        bool dense = true;             // one cell for each crossing of codes, else a hash table
+    };
+    struct Crossing {
+        std::vector<int32_t> columns;  // ascending
+        int32_t table = 0;             // the one to sum it out of
+    };
+    std::vector<TablePlan> tables;
+    std::vector<Crossing> crossings;  // by number of columns, then columns
+};
+
+// Throws std::invalid_argument where there are too many crossings or one has 2^128 cells.
+SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_level);
+
+}  // namespace dqcore::cpu
