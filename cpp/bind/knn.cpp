@@ -22,8 +22,8 @@ Metric metric_of(const std::string& name) {
 
 py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& metric,
                     const std::optional<Array<float>>& queries, int64_t threads,
-                    py::object progress) {
-    KnnInput in{matrix(features), {}, k, metric_of(metric)};
+                    py::object progress, int64_t forced_head) {
+    KnnInput in{matrix(features), {}, k, metric_of(metric), forced_head};
     if (queries) in.queries = matrix(*queries);
     const int64_t rows = queries ? in.queries.rows : in.base.rows;
     NewMatrix<int32_t> indices(rows, k);
@@ -35,7 +35,11 @@ py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& 
     py::dict record;
     record["distinct_rows"] = stats.distinct_rows;
     record["pairs"] = stats.pairs;
-    record["survivors"] = stats.survivors;
+    record["level1"] = stats.bytes ? "int8" : "float32";
+    record["head_dims"] = stats.head;
+    record["near_dims"] = stats.near;
+    record["survivors_level1"] = stats.survivors1;
+    record["survivors_level2"] = stats.survivors2;
     record["seconds_prepare"] = stats.seconds_prepare;
     record["seconds_sweep"] = stats.seconds_sweep;
     return py::make_tuple(indices.array, distances.array, metric, record);
@@ -109,7 +113,7 @@ void knn_state(py::module_& m) {
 void knn(py::module_& m) {
     m.def("knn_graph", &knn_graph, py::arg("features").noconvert(), py::arg("k"), py::kw_only(),
           py::arg("metric"), py::arg("queries").noconvert(), py::arg("threads"),
-          py::arg("progress"));
+          py::arg("progress"), py::arg("forced_head") = 0);
     m.def("knn_disagreement", &knn_disagreement, py::arg("labels").noconvert(), py::arg("graph"),
           py::kw_only(), py::arg("weights"), py::arg("class_balanced"), py::arg("labelled_only"),
           py::arg("n_classes"), py::arg("threads"), py::arg("progress"));

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "knn/distinct.h"
-#include "knn/filter.h"
 #include "knn/knn.h"
+#include "knn/plan.h"
 #include "knn/state.h"
 #include "knn/sweep.h"
 
@@ -23,22 +23,6 @@ void Keys::prepare(const Run& run) {
                           squared_norm_[static_cast<size_t>(i)] =
                               kernels_->dot(x_.row(i), x_.row(i), x_.cols);
                   });
-}
-
-void offer_zero_rows(const CrossInput& in, NeighbourLists& lists, int64_t first_list) {
-    if (in.base_keys.metric() != Metric::kCosine) return;
-    const auto most = lists.k() + 1;
-    std::vector<int32_t> zeros, lowest;
-    for (int64_t j = 0; j < in.base.size(); ++j) {
-        const auto id = static_cast<int32_t>(in.base_start + j);
-        if (j < most) lowest.push_back(id);
-        if (in.base.is_zero(j) && static_cast<int64_t>(zeros.size()) < most) zeros.push_back(id);
-    }
-    for (int64_t i = 0; i < in.queries.size(); ++i) {
-        for (const int32_t id : in.queries.is_zero(i) ? lowest : zeros)
-            if (!(in.exclude_same && in.query_start + i == id))
-                lists.offer(first_list + i, 1.0, id);
-    }
 }
 
 namespace {
@@ -77,8 +61,8 @@ void write_row(const std::vector<std::pair<double, int32_t>>& candidates, int32_
 
 // Lists of distinct rows become lists of all rows: a group stands for its members, of which the k +
 // 1 lowest can be among any row's k nearest.
-void expand(const Keys& keys, const DistinctRows& groups, const NeighbourLists* lists, int64_t k,
-            const KnnOutput& out, const Run& run) {
+void expand(const Keys& keys, const DistinctRows& groups, const std::vector<int32_t>& list_of,
+            const NeighbourLists* lists, int64_t k, const KnnOutput& out, const Run& run) {
     parallel_rows(
         run, "expand", groups.size(), 256, [&](int64_t begin, int64_t end, const Worker& worker) {
             std::vector<std::pair<double, int32_t>> candidates;
@@ -95,8 +79,9 @@ void expand(const Keys& keys, const DistinctRows& groups, const NeighbourLists* 
                 const int32_t row = *groups.begin(g);
                 if (groups.end(g) - groups.begin(g) > 1)
                     add(Keys::between(keys, row, keys, row), g);
+                const int64_t list = lists ? list_of[static_cast<size_t>(g)] : 0;
                 for (int64_t t = 0; lists && t < lists->k(); ++t)
-                    add(lists->keys(g)[t], lists->ids(g)[t]);
+                    add(lists->keys(list)[t], lists->ids(list)[t]);
                 std::sort(candidates.begin(), candidates.end());
                 for (const int32_t* member = groups.begin(g); member != groups.end(g); ++member)
                     write_row(candidates, *member, *member, keys.metric(), out);
@@ -105,10 +90,15 @@ void expand(const Keys& keys, const DistinctRows& groups, const NeighbourLists* 
 }
 
 // What a sweep did, and when it began and was prepared.
-KnnStats stats_of(const SweepCounts& counts, int64_t distinct_rows, double start, double prepared) {
+KnnStats stats_of(const Levels& levels, const SweepCounts& counts, int64_t distinct_rows,
+                  double start, double prepared) {
     return {.distinct_rows = distinct_rows,
+            .bytes = levels.bytes,
+            .head = levels.head + levels.rest,
+            .near = levels.near,
             .pairs = counts.pairs,
-            .survivors = counts.survivors,
+            .survivors1 = counts.survivors1,
+            .survivors2 = counts.survivors2,
             .seconds_prepare = prepared - start,
             .seconds_sweep = seconds() - prepared};
 }
@@ -119,29 +109,34 @@ KnnStats self_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
     keys.prepare(run);
     const DistinctRows groups(in.base, run);
     if (groups.size() == 1) {
-        expand(keys, groups, nullptr, in.k, out, run);
-        return stats_of({}, 1, start, seconds());
+        expand(keys, groups, {}, nullptr, in.k, out, run);
+        return stats_of({}, {}, 1, start, seconds());
     }
-    const std::vector<int32_t>& ids = groups.first();
-    const FilterFrame frame(keys);
-    const FilterRows rows(frame, keys, ids, run);
+    const Plan plan = make_plan(keys, groups.first(), 0, in.k, in.forced_head, run);
+    SweepSet set(plan.frame, plan.levels, keys, groups.first(), plan.sort, run);
     NeighbourLists lists(groups.size(), std::min(in.k, groups.size() - 1));
-    offer_zero_rows({.query_keys = keys,
-                     .queries = rows,
-                     .base_keys = keys,
-                     .base = rows,
-                     .exclude_same = true},
-                    lists, 0);
+    std::vector<int32_t> names(static_cast<size_t>(in.base.rows));  // of rows: their groups
+    for (size_t g = 0; g < groups.first().size(); ++g)
+        names[static_cast<size_t>(groups.first()[g])] = static_cast<int32_t>(g);
+    offer_zero_rows(set, names, lists);
     const double prepared = seconds();
-    const SweepCounts counts = sweep_self(keys, ids, rows, lists, run);
-    const KnnStats stats = stats_of(counts, groups.size(), start, prepared);
-    expand(keys, groups, &lists, in.k, out, run);
+    const SweepCounts counts = sweep_self(set, names, lists, run);
+    const KnnStats stats = stats_of(plan.levels, counts, groups.size(), start, prepared);
+    std::vector<int32_t> list_of(names.size());  // of groups
+    for (size_t row = 0; row < set.points.ids.size(); ++row)
+        list_of[static_cast<size_t>(names[static_cast<size_t>(set.points.ids[row])])] =
+            static_cast<int32_t>(row);
+    expand(keys, groups, list_of, &lists, in.k, out, run);
     return stats;
 }
 
 KnnStats cross_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
     NeighbourLists lists(in.queries.rows, in.k);
-    const KnnStats stats = update_lists({in.queries, in.base, in.metric}, lists, 0, run);
+    const KnnStats stats = update_lists({.queries = in.queries,
+                                         .base = in.base,
+                                         .metric = in.metric,
+                                         .forced_head = in.forced_head},
+                                        lists, 0, run);
     if (lists.first_open() >= 0) fail_changed();
     lists.write(in.metric, out);
     return stats;
@@ -156,14 +151,15 @@ KnnStats update_lists(const ListsInput& in, NeighbourLists& lists, int64_t first
         query_keys(in.queries, in.metric, simd::active());
     keys.prepare(run);
     query_keys.prepare(run);
-    const FilterFrame frame(keys);
-    const FilterRows rows(frame, keys, all_rows(in.base.rows), run);
-    const FilterRows queries(frame, query_keys, all_rows(in.queries.rows), run);
-    const CrossInput cross{query_keys,     queries,       keys,           rows,
-                           in.query_start, in.base_start, in.exclude_same};
-    offer_zero_rows(cross, lists, first_list);
+    const std::vector<int32_t> ids = all_rows(in.base.rows), query_ids = all_rows(in.queries.rows);
+    const Plan plan = make_plan(keys, ids, in.queries.rows, lists.k(), in.forced_head, run);
+    const SweepSet base(plan.frame, plan.levels, keys, ids, plan.sort, run);
+    SweepSet queries(plan.frame, plan.levels, query_keys, query_ids, plan.sort, run);
+    const CrossLists to{lists, first_list, in.base_start, in.exclude_same};
+    offer_zero_rows(queries, base, to);
     const double prepared = seconds();
-    return stats_of(sweep_cross(cross, lists, first_list, run), in.base.rows, start, prepared);
+    const SweepCounts counts = sweep_cross(queries, base, to, run);
+    return stats_of(plan.levels, counts, in.base.rows, start, prepared);
 }
 
 KnnStats cpu::knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {

@@ -41,6 +41,7 @@ struct KnnInput {
     Matrix<const float> queries;  // data == nullptr: self-join
     int64_t k = 0;
     Metric metric = Metric::kEuclidean;
+    int64_t forced_head = 0;  // for tests: plan.h
 };
 
 struct KnnOutput {
@@ -51,8 +52,12 @@ struct KnnOutput {
 // What the engine did; outside the promise of equal bits.
 struct KnnStats {
     int64_t distinct_rows = 0;  // rows that entered the sweep: bit-equal ones are taken once
-    int64_t pairs = 0;          // pairs that the filter tested
-    int64_t survivors = 0;      // of them, pairs whose canonical key was computed
+    bool bytes = false;         // level 1 was int8
+    int64_t head = 0;           // dimensions of level 1
+    int64_t near = 0;           // coordinates of level 2
+    int64_t pairs = 0;          // pairs that level 1 tested
+    int64_t survivors1 = 0;     // of them, pairs that went on
+    int64_t survivors2 = 0;     // of them, pairs whose canonical key was computed
     double seconds_prepare = 0, seconds_sweep = 0;
 };
 

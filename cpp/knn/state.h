@@ -11,8 +11,10 @@ namespace dqcore {
 struct ListsInput {
     Matrix<const float> queries, base;
     Metric metric = Metric::kEuclidean;
-    int64_t query_start = 0, base_start = 0;  // global numbers of the first rows
-    bool exclude_same = false;                // a pair with one global number is left out
+    int64_t base_start = 0;  // global number of the first row of base
+    // Leave out a pair whose rows have one global number: first_list + query and base_start + base.
+    bool exclude_same = false;
+    int64_t forced_head = 0;  // as in KnnInput
 };
 
 // Offers every query's list every row of base. `first_list` is the list of the first query.
@@ -27,7 +29,12 @@ public:
     // split; a pair met twice counts once. Callers have checked that both ranges lie in [0, n).
     void update(Matrix<const float> rows, Matrix<const float> base, int64_t row_start,
                 int64_t base_start, const Run& run) {
-        update_lists({rows, base, metric_, row_start, base_start, true}, lists_, row_start, run);
+        update_lists({.queries = rows,
+                      .base = base,
+                      .metric = metric_,
+                      .base_start = base_start,
+                      .exclude_same = true},
+                     lists_, row_start, run);
     }
     void merge(const KnnState& other);
 

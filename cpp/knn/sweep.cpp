@@ -1,221 +1,161 @@
 #include "knn/sweep.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
-#include <utility>
+#include <numeric>
+
+#include "knn/schedule.h"
 
 namespace dqcore {
 namespace {
 
-// Survivors collected before their keys are computed: few, so that thresholds are fresh.
-constexpr size_t kFlushPairs = 48;
-
-// Rows [begin, end) on one side of a tile, and their half `a` of the bound as it stands.
-struct Side {
-    const FilterRows& rows;
-    int64_t begin, end;
-    float other_rho;  // largest rho on the other side
-    std::vector<float> a;
-
-    Side(const FilterRows& rows, int64_t begin, int64_t end)
-        : rows(rows), begin(begin), end(end), other_rho(0), a(static_cast<size_t>(end - begin)) {}
-
-    void open(const NeighbourLists& lists, int64_t first_list, float rho) {
-        other_rho = rho;
-        for (int64_t row = begin; row < end; ++row) {
-            const bool real = row < rows.size();
-            set(row, real ? lists.bound(first_list + row) : 0.0);
-        }
-    }
-    void set(int64_t row, double key) {
-        a[static_cast<size_t>(row - begin)] = rows.a(row, key, other_rho);
-    }
-};
-
-// Runs the filter over rows of `left` against rows of `right` and hands survivors to
-// `refine(pairs)`. `skip_lower`: left and right are the same rows, and only pairs with left < right
-// count.
-template <class Refine>
-SweepCounts filter_tile(const simd::Kernels& kernels, Side& left, Side& right, int64_t d,
-                        bool skip_lower, const Worker& worker, const Refine& refine) {
-    SweepCounts counts;
-    std::vector<std::pair<int32_t, int32_t>> pairs;
-    pairs.reserve(kFlushPairs + 1024);
-    uint64_t survivors[simd::kPanel];
-    const auto flush = [&] {
-        counts.survivors += static_cast<int64_t>(pairs.size());
-        refine(pairs);
-        pairs.clear();
-    };
-    for (int64_t j = right.begin; j < right.end; j += kernels.filter_cols) {
-        worker.check();
-        const int64_t last = skip_lower ? std::min(left.end, j + kernels.filter_cols) : left.end;
-        for (int64_t i = left.begin; i < last; i += kernels.filter_rows) {
-            kernels.filter(left.rows.panel(i), right.rows.panel(j), d,
-                           &left.a[static_cast<size_t>(i - left.begin)], left.rows.b(i),
-                           &right.a[static_cast<size_t>(j - right.begin)], right.rows.b(j),
-                           survivors);
-            for (int64_t r = 0; r < kernels.filter_rows; ++r) {
-                for (uint64_t bits = survivors[r]; bits != 0; bits &= bits - 1) {
-                    const int64_t col = j + __builtin_ctzll(bits);
-                    if (skip_lower && i + r >= col) continue;
-                    pairs.emplace_back(static_cast<int32_t>(i + r), static_cast<int32_t>(col));
-                }
-            }
-            if (pairs.size() >= kFlushPairs) flush();
-        }
-        counts.pairs += (last - left.begin) * kernels.filter_cols;
-    }
-    flush();
-    return counts;
+// Rows in a block: enough that opening a tile is little next to filtering it; no more than some hundred blocks, so
+// that the pairs of them are soon sorted; a core's cache holds two.
+int64_t block_rows(int64_t padded) {
+    constexpr int64_t kLeast = 6 * Order::kGroup, kMostBlocks = 900;
+    const int64_t rows = std::max(kLeast, padded / kMostBlocks);
+    return (rows + Order::kGroup - 1) / Order::kGroup * Order::kGroup;
 }
 
-// Hands out pairs of blocks so that no two workers ever hold the same block: the lists of a block
-// then need no lock. Far pairs come last; a pair whose blocks are busy waits its turn.
-class BlockPairs {
-public:
-    explicit BlockPairs(int64_t blocks) : blocks_(blocks), busy_(static_cast<size_t>(blocks)) {}
+float most_reach(const Points& points, int64_t begin, int64_t end) {
+    const int64_t last = std::min(end, points.size());
+    return *std::max_element(points.reach.begin() + begin,
+                             points.reach.begin() + std::max(last, begin + 1));
+}
 
-    std::pair<int64_t, int64_t> take() {
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            for (auto it = skipped_.begin(); it != skipped_.end(); ++it) {
-                if (!free(*it)) continue;
-                const auto pair = *it;
-                skipped_.erase(it);
-                return hold(pair);
-            }
-            while (apart_ < blocks_ && skipped_.size() < busy_.size()) {
-                const std::pair pair{first_, first_ + apart_};
-                if (++first_ + apart_ >= blocks_) {
-                    first_ = 0;
-                    ++apart_;
-                }
-                if (free(pair)) return hold(pair);
-                skipped_.push_back(pair);
-            }
-            released_.wait(lock);
-        }
-    }
-
-    void release(std::pair<int64_t, int64_t> pair) {
-        const std::lock_guard lock(mutex_);
-        busy_[static_cast<size_t>(pair.first)] = busy_[static_cast<size_t>(pair.second)] = false;
-        released_.notify_all();
-    }
-
-    int64_t count() const { return blocks_ * (blocks_ + 1) / 2; }
-
-private:
-    bool free(std::pair<int64_t, int64_t> p) const {
-        return !busy_[static_cast<size_t>(p.first)] && !busy_[static_cast<size_t>(p.second)];
-    }
-    std::pair<int64_t, int64_t> hold(std::pair<int64_t, int64_t> p) {
-        busy_[static_cast<size_t>(p.first)] = busy_[static_cast<size_t>(p.second)] = true;
-        return p;
-    }
-
-    const int64_t blocks_;
-    std::mutex mutex_;
-    std::condition_variable released_;
-    std::vector<bool> busy_;
-    std::vector<std::pair<int64_t, int64_t>> skipped_;
-    int64_t first_ = 0,
-            apart_ = 0;  // the next pair not yet looked at: blocks first_ and first_ + apart_
-};
-
-// A pair of blocks for as long as it is being worked on, also when that ends with an exception.
-class Held {
-public:
-    explicit Held(BlockPairs& pairs) : pairs_(pairs), pair(pairs.take()) {}
-    ~Held() { pairs_.release(pair); }
-    Held(const Held&) = delete;
-    Held& operator=(const Held&) = delete;
-
-private:
-    BlockPairs& pairs_;
-
-public:
-    const std::pair<int64_t, int64_t> pair;
-};
-
-// Rows in a block: a few hundred keep the set-up of a tile small next to its work; no more than
-// some thousand blocks, so that the pairs stay few; a multiple of what every filter wants.
-int64_t block_rows(int64_t padded) {
-    constexpr int64_t kLeast = 384, kMostBlocks = 1024;
-    const int64_t rows = std::max(kLeast, padded / kMostBlocks);
-    return (rows + FilterRows::kAlign - 1) / FilterRows::kAlign * FilterRows::kAlign;
+SweepCounts total(const std::vector<SweepCounts>& counts) {
+    SweepCounts sum;
+    for (const auto& c : counts) sum.add(c);
+    return sum;
 }
 
 }  // namespace
 
-SweepCounts sweep_self(const Keys& keys, const std::vector<int32_t>& ids, const FilterRows& rows,
-                       NeighbourLists& lists, const Run& run) {
-    const simd::Kernels& kernels = simd::active();
-    const int64_t padded = rows.padded(), block = block_rows(padded);
-    BlockPairs pairs((padded + block - 1) / block);
+SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, NeighbourLists& lists,
+                       const Run& run) {
+    Points& points = set.points;
+    const int64_t padded = points.padded(), block = block_rows(padded);
+    const Boxes blocks = set.groups.merged(block / Order::kGroup);
+    BlockPairs pairs(blocks);
     std::vector<SweepCounts> counts(static_cast<size_t>(std::max(1, run.threads)));
     parallel_for(run, "sweep", pairs.count(), [&](int64_t, const Worker& worker) {
-        const Held held(pairs);
-        const auto [first, second] = held.pair;
-        const bool same = first == second;
-        Side left(rows, first * block, std::min(padded, (first + 1) * block));
-        Side right(rows, second * block, std::min(padded, (second + 1) * block));
-        left.open(lists, 0, rows.rho_max(right.begin, right.end));
-        right.open(lists, 0, rows.rho_max(left.begin, left.end));
-        const auto offer = [&](int64_t row, double key, int32_t other) {
-            if (!lists.offer(row, key, other)) return;
-            if (row >= left.begin && row < left.end) left.set(row, lists.bound(row));
-            if (row >= right.begin && row < right.end) right.set(row, lists.bound(row));
+        worker.check();
+        const HeldPair held(pairs);
+        const int64_t first = held.pair.first, second = held.pair.second;
+        const int64_t begin_l = first * block, end_l = std::min(padded, begin_l + block);
+        const int64_t begin_r = second * block, end_r = std::min(padded, begin_r + block);
+        const float gap = Boxes::gap(blocks, first, blocks, second);
+        if (gap > most_reach(points, begin_l, end_l) && gap > most_reach(points, begin_r, end_r))
+            return;
+        Side left(points, set.groups, begin_l, end_l, true),
+            right(points, set.groups, begin_r, end_r, true);
+        left.open(right);
+        right.open(left);
+        const auto offer = [&](int64_t row, double key, int32_t name) {
+            if (!lists.offer(row, key, name)) return;
+            points.set_reach(row, set.frame, lists.bound(row));
+            if (row >= left.begin && row < left.end) left.update(row);
+            if (row >= right.begin && row < right.end) right.update(row);
         };
-        const auto refine = [&](const std::vector<std::pair<int32_t, int32_t>>& survivors) {
-            for (const auto& [i, j] : survivors) {
-                const double key = Keys::between(keys, ids[static_cast<size_t>(i)], keys,
-                                                 ids[static_cast<size_t>(j)]);
-                offer(i, key, j);
-                offer(j, key, i);
-            }
+        const auto offer_pair = [&](int32_t i, int32_t j) {
+            const int32_t id_i = points.ids[static_cast<size_t>(i)],
+                          id_j = points.ids[static_cast<size_t>(j)];
+            const double key = Keys::between(set.keys, id_i, set.keys, id_j);
+            offer(i, key, names[static_cast<size_t>(id_j)]);
+            offer(j, key, names[static_cast<size_t>(id_i)]);
         };
         counts[static_cast<size_t>(worker.id)].add(
-            filter_tile(kernels, left, right, keys.d(), same, worker, refine));
+            Tile(left, right, first == second).run(worker, offer_pair));
     });
-    SweepCounts total;
-    for (const auto& c : counts) total.add(c);
-    return total;
+    return total(counts);
 }
 
-SweepCounts sweep_cross(const CrossInput& in, NeighbourLists& lists, int64_t first_list,
+SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossLists& to,
                         const Run& run) {
-    const simd::Kernels& kernels = simd::active();
-    // A chunk of queries reads the whole base once: more of them for less traffic, fewer for more
-    // threads.
-    const int64_t m = in.queries.padded(), chunk = (m < 4096 ? 1 : 4) * FilterRows::kAlign;
+    const int64_t padded = base.points.padded(), block = block_rows(padded);
+    const Boxes blocks = base.groups.merged(block / Order::kGroup);
     std::vector<SweepCounts> counts(static_cast<size_t>(std::max(1, run.threads)));
+    Points& points = queries.points;
+    const auto list_of = [&](int64_t row) {
+        return to.first_list + points.ids[static_cast<size_t>(row)];
+    };
+    for (int64_t row = 0; row < points.size(); ++row)
+        points.set_reach(row, queries.frame, to.lists.bound(list_of(row)));
+    // A chunk of queries reads the whole base once: more of them for less traffic, fewer for more threads.
+    const int64_t m = points.padded(), chunk = (m < 8192 ? 1 : 4) * Order::kGroup;
     parallel_rows(run, "sweep", m, chunk, [&](int64_t begin, int64_t end, const Worker& worker) {
-        const int64_t padded = in.base.padded(), block = block_rows(padded);
-        for (int64_t start = 0; start < padded; start += block) {
-            Side left(in.queries, begin, end);
-            Side right(in.base, start, std::min(padded, start + block));
-            left.open(lists, first_list, in.base.rho_max(right.begin, right.end));
-            std::fill(right.a.begin(), right.a.end(),
-                      FilterRows::kKeepNone);  // base rows seek nothing
-            const auto refine = [&](const std::vector<std::pair<int32_t, int32_t>>& survivors) {
-                for (const auto& [i, j] : survivors) {
-                    const auto id = static_cast<int32_t>(in.base_start + j);
-                    if (in.exclude_same && in.query_start + i == id) continue;
-                    const double key = Keys::between(in.query_keys, i, in.base_keys, j);
-                    if (lists.offer(first_list + i, key, id))
-                        left.set(i, lists.bound(first_list + i));
-                }
+        const Boxes own = [&] {
+            Boxes box(1);
+            for (int64_t g = begin / Order::kGroup; g < end / Order::kGroup; ++g)
+                box.add(0, &queries.groups.low[static_cast<size_t>(g * Boxes::kDims)],
+                        &queries.groups.high[static_cast<size_t>(g * Boxes::kDims)],
+                        queries.groups.slack[static_cast<size_t>(g)]);
+            return box;
+        }();
+        std::vector<std::pair<float, int64_t>> order;
+        for (int64_t b = 0; b < blocks.size(); ++b)
+            order.emplace_back(Boxes::between_centres(own, 0, blocks, b), b);
+        std::sort(order.begin(), order.end());
+        for (const auto& [distance, b] : order) {
+            worker.check();
+            if (Boxes::gap(own, 0, blocks, b) > most_reach(points, begin, end)) continue;
+            Side left(points, queries.groups, begin, end, true);
+            Side right(base.points, base.groups, b * block, std::min(padded, (b + 1) * block),
+                       false);
+            left.open(right);
+            right.open(left);
+            const auto offer_pair = [&](int32_t i, int32_t j) {
+                const int32_t other = base.points.ids[static_cast<size_t>(j)];
+                const auto name = static_cast<int32_t>(to.base_start + other);
+                if (to.exclude_same && list_of(i) == name) return;
+                const double key = Keys::between(queries.keys, points.ids[static_cast<size_t>(i)],
+                                                 base.keys, other);
+                if (!to.lists.offer(list_of(i), key, name)) return;
+                points.set_reach(i, queries.frame, to.lists.bound(list_of(i)));
+                left.update(i);
             };
             counts[static_cast<size_t>(worker.id)].add(
-                filter_tile(kernels, left, right, in.base_keys.d(), false, worker, refine));
+                Tile(left, right, false).run(worker, offer_pair));
         }
     });
-    SweepCounts total;
-    for (const auto& c : counts) total.add(c);
-    return total;
+    return total(counts);
+}
+
+void offer_zero_rows(SweepSet& set, const std::vector<int32_t>& names, NeighbourLists& lists) {
+    Points& points = set.points;
+    std::vector<int32_t> zeros;
+    for (int64_t row = 0; row < points.size(); ++row)
+        if (points.zero[static_cast<size_t>(row)])
+            zeros.push_back(names[static_cast<size_t>(points.ids[static_cast<size_t>(row)])]);
+    if (zeros.empty()) return;
+    const auto most =
+        std::min<size_t>(static_cast<size_t>(lists.k()) + 1, static_cast<size_t>(points.size()));
+    std::sort(zeros.begin(), zeros.end());
+    zeros.resize(std::min(zeros.size(), most));
+    std::vector<int32_t> lowest(most);  // names are 0, 1, ... in some order
+    std::iota(lowest.begin(), lowest.end(), 0);
+    for (int64_t row = 0; row < points.size(); ++row) {
+        const auto at = static_cast<size_t>(row);
+        const int32_t own = names[static_cast<size_t>(points.ids[at])];
+        for (const int32_t name : points.zero[at] ? lowest : zeros)
+            if (name != own) lists.offer(row, 1.0, name);
+        points.set_reach(row, set.frame, lists.bound(row));
+    }
+}
+
+void offer_zero_rows(SweepSet& queries, const SweepSet& base, const CrossLists& to) {
+    if (base.keys.metric() != Metric::kCosine) return;
+    const auto most = std::min(to.lists.k() + 1, base.keys.rows());
+    std::vector<int32_t> zeros, lowest;
+    for (int64_t j = 0; j < base.keys.rows(); ++j) {
+        const auto name = static_cast<int32_t>(to.base_start + j);
+        if (j < most) lowest.push_back(name);
+        if (base.keys.is_zero(j) && static_cast<int64_t>(zeros.size()) < most)
+            zeros.push_back(name);
+    }
+    for (int64_t i = 0; i < queries.keys.rows(); ++i)
+        for (const int32_t name : queries.keys.is_zero(i) ? lowest : zeros)
+            if (!(to.exclude_same && to.first_list + i == name))
+                to.lists.offer(to.first_list + i, 1.0, name);
 }
 
 }  // namespace dqcore

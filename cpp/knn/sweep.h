@@ -1,46 +1,53 @@
-// The sweep: filters all pairs of two sets of rows tile by tile, computes the canonical key of the
-// survivors and offers it to the lists. Order and timing decide how many survive, never what the
-// lists hold in the end.
+// The sweep: all pairs of two sets of rows through the tiles; survivors get their canonical key, which is offered to
+// the lists. Order and timing decide how many survive, never what the lists hold in the end.
 #pragma once
 
-#include <functional>
-#include <vector>
-
 #include "base/parallel.h"
-#include "knn/filter.h"
 #include "knn/lists.h"
+#include "knn/tile.h"
 
 namespace dqcore {
 
-struct SweepCounts {
-    int64_t pairs = 0, survivors = 0;
-    void add(const SweepCounts& other) {
-        pairs += other.pairs;
-        survivors += other.survivors;
-    }
+// One set of rows, ready for the sweep.
+struct SweepSet {
+    SweepSet(const Frame& frame, const Levels& levels, const Keys& keys,
+             const std::vector<int32_t>& ids, bool sort, const Run& run)
+        : SweepSet(frame, levels, keys, order_rows(frame, keys, ids, sort, run), run) {}
+
+    const Frame& frame;
+    const Keys& keys;
+    Boxes groups;
+    Points points;
+
+private:
+    SweepSet(const Frame& frame, const Levels& levels, const Keys& keys, Order order,
+             const Run& run)
+        : frame(frame),
+          keys(keys),
+          groups(std::move(order.groups)),
+          points(frame, levels, keys, std::move(order.ids), run) {}
 };
 
-// Every unordered pair of rows once; both lists of a pair are offered its key. `ids` maps rows of
-// `rows` and of `lists` to rows of `keys`, ascending; the lists hold rows of `rows`.
-SweepCounts sweep_self(const Keys& keys, const std::vector<int32_t>& ids, const FilterRows& rows,
-                       NeighbourLists& lists, const Run& run);
+// Every unordered pair of rows once, offered to both. List r belongs to row r in the order of the sweep and holds
+// `names[id]` for the row `id` of the keys.
+SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, NeighbourLists& lists,
+                       const Run& run);
 
-// Every query against every row of base. A pair with the same global number (`query_start` + query
-// == `base_start` + base) is left out where `exclude_same`; lists hold global base numbers.
-struct CrossInput {
-    const Keys& query_keys;
-    const FilterRows& queries;
-    const Keys& base_keys;
-    const FilterRows& base;
-    int64_t query_start = 0, base_start = 0;
+// Every query against every row of base. List first_list + id belongs to the query `id` of the keys and holds
+// base_start + id of the base. A pair with one number (first_list + query, base_start + base) is left out where
+// `exclude_same`.
+struct CrossLists {
+    NeighbourLists& lists;
+    int64_t first_list = 0, base_start = 0;
     bool exclude_same = false;
 };
-
-// The cosine key to a row without a direction is 1 for every row, so the filter leaves such rows
-// out: their pairs are offered here. Of them only the k + 1 lowest can be in a list of k.
-void offer_zero_rows(const CrossInput& in, NeighbourLists& lists, int64_t first_list);
-
-SweepCounts sweep_cross(const CrossInput& in, NeighbourLists& lists, int64_t first_list,
+SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossLists& to,
                         const Run& run);
+
+// The cosine key to a row without a direction is 1 for every row, so the tiles leave such rows out and their pairs
+// are offered here. Of them only the k + 1 lowest can be in a list of k. In `sweep_self`'s terms and in
+// `sweep_cross`'s; to be called first.
+void offer_zero_rows(SweepSet& set, const std::vector<int32_t>& names, NeighbourLists& lists);
+void offer_zero_rows(SweepSet& queries, const SweepSet& base, const CrossLists& to);
 
 }  // namespace dqcore

@@ -13,4 +13,7 @@ const dqcore::simd::Kernels dqcore::simd::avx2{
     .filter_rows = kFilterRows,
     .filter_cols = kFilterCols,
     .filter = &filter,
+    .filter_bytes = nullptr,
+    .near_l2 = &near_l2,
+    .project = &project,
 };

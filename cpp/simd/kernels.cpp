@@ -11,7 +11,7 @@ namespace dqcore::simd {
 namespace {
 
 struct Usable {
-    const Kernels* rows[4] = {};
+    const Kernels* rows[5] = {};
 
     Usable() {
         int n = 0;
@@ -21,6 +21,7 @@ struct Usable {
         const bool f16c_fma = __builtin_cpu_supports("f16c") && __builtin_cpu_supports("fma");
         if (f16c_fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+            if (__builtin_cpu_supports("avx512vnni")) rows[n++] = &avx512vnni;
             rows[n++] = &avx512;
         }
         if (f16c_fma && __builtin_cpu_supports("avx2")) rows[n++] = &avx2;

@@ -32,11 +32,31 @@ struct Kernels {
     int64_t filter_rows, filter_cols;
     void (*filter)(const float* rows, const float* cols, int64_t d, const float* row_a,
                    const float* row_b, const float* col_a, const float* col_b, uint64_t* survivors);
+
+    // The same over int8, four rows with 64 columns; nullptr where the set has no such dot product. Panels
+    // hold 4 dims of each of their 16 rows in turn; `rows` holds bytes + 128 and may start inside a panel.
+    // With s = col_start + sum of (row + 128) * col, bit c of survivors[r] tells whether
+    // 2 s >= row_norm[r] - max(row_limit[r], col_limit[c]); the result, whether any bit is set.
+    // `most` is at least the largest of the 64 col_limit.
+    bool (*filter_bytes)(const uint8_t* rows, const int8_t* cols, int64_t dims,
+                         const int32_t* row_norm, const int32_t* row_limit,
+                         const int32_t* col_start, const int32_t* col_limit, int32_t most,
+                         uint64_t* survivors);
+
+    // Sum over c of (x[c] - y[c])^2 in float32, d a multiple of 16, or any number above `limit` as soon as the
+    // sum is above it. Within (d + 4) * 2^-24 of the exact sum, relatively.
+    float (*near_l2)(const float* x, const float* y, int64_t d, float limit);
+
+    // Four rows of d numbers, one after the other, times a panel of 16 columns (16 numbers a row of the panel):
+    // out[r * stride + a] for a < 16. Float64 with any rounding.
+    void (*project)(const double* rows, const double* panel, int64_t d, double* out,
+                    int64_t stride);
 };
 
 extern const Kernels scalar;
 extern const Kernels avx2;
 extern const Kernels avx512;
+extern const Kernels avx512vnni;
 
 // The rows that this build holds and this machine can run, best first, ended by nullptr. The last
 // is always `scalar`.

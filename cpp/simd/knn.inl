@@ -93,4 +93,51 @@ void filter(const float* rows, const float* cols, int64_t d, const float* row_a,
     }
 }
 
+float near_l2(const float* x, const float* y, int64_t d, float limit) {
+    constexpr int64_t kStride = 64;  // dims between two looks at the limit
+    float total = 0.0f;
+    for (int64_t c = 0; c < d;) {
+        const int64_t end = d - c < kStride ? d : c + kStride;
+        Float::reg a = Float::zero(), b = Float::zero();
+        for (; c + 16 <= end; c += 16) {
+            for (int64_t t = 0; t < 16; t += Float::kWidth) {
+                const Float::reg diff = Float::sub(Float::load(x + c + t), Float::load(y + c + t));
+                if (t % (2 * Float::kWidth) == 0) {
+                    a = Float::multiply_add(diff, diff, a);
+                } else {
+                    b = Float::multiply_add(diff, diff, b);
+                }
+            }
+        }
+        total += Float::sum(Float::add(a, b));
+        if (total > limit) break;
+    }
+    return total;
+}
+
+void project(const double* rows, const double* panel, int64_t d, double* out, int64_t stride) {
+    constexpr int64_t kRows = 4, kColumns = 16, kWidth = Double::kWidth;
+    constexpr int64_t kRegs = 2;  // registers of columns at a time
+    for (int64_t a = 0; a < kColumns; a += kRegs * kWidth) {
+        Double::reg sum[kRows][kRegs];
+        for (auto& row : sum)
+            for (auto& s : row) s = Double::zero();
+        for (int64_t c = 0; c < d; ++c) {
+#pragma GCC unroll 4
+            for (int64_t g = 0; g < kRegs; ++g) {
+                const Double::reg column = Double::load(panel + c * kColumns + a + g * kWidth);
+#pragma GCC unroll 4
+                for (int64_t r = 0; r < kRows; ++r)
+                    sum[r][g] =
+                        Double::multiply_add(Double::broadcast(rows[r * d + c]), column, sum[r][g]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int64_t r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+            for (int64_t g = 0; g < kRegs; ++g)
+                Double::store(out + r * stride + a + g * kWidth, sum[r][g]);
+    }
+}
+
 }  // namespace

@@ -11,4 +11,7 @@ const dqcore::simd::Kernels dqcore::simd::scalar{
     .filter_rows = kFilterRows,
     .filter_cols = kFilterCols,
     .filter = &filter,
+    .filter_bytes = nullptr,
+    .near_l2 = &near_l2,
+    .project = &project,
 };

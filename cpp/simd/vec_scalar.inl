@@ -9,6 +9,9 @@ struct Double {
     static reg sub(reg a, reg b) { return a - b; }
     static reg mul(reg a, reg b) { return a * b; }
     static reg from_float(const float* p) { return static_cast<double>(*p); }
+    static reg load(const double* p) { return *p; }
+    static reg broadcast(double x) { return x; }
+    static reg multiply_add(reg a, reg b, reg c) { return a * b + c; }
     static void store(double* p, reg a) { *p = a; }
 };
 
@@ -20,6 +23,8 @@ struct Float {
     static reg load(const float* p) { return reg{p[0], p[1], p[2], p[3]}; }
     static reg broadcast(float x) { return reg{x, x, x, x}; }
     static reg add(reg a, reg b) { return a + b; }
+    static reg sub(reg a, reg b) { return a - b; }
+    static float sum(reg a) { return (a[0] + a[1]) + (a[2] + a[3]); }
     static reg multiply_add(reg a, reg b, reg c) { return a * b + c; }
     static reg min(reg a, reg b) { return a < b ? a : b; }
     static uint64_t at_least(reg a, reg b) {

@@ -1,0 +1,75 @@
+// The frame of the filter: rows as points whose distances are never more than the rows' own.
+//
+// A row x becomes v = (x - mean) / scale (cosine: of x / |x|), then y = its coordinates along `dims` orthonormal
+// axes and t = the norm of the rest. For two rows |v_i - v_j|^2 >= |y_i - y_j|^2 + (t_i - t_j)^2 by the triangle
+// inequality on the rest. The axes are those of largest variance in a sample, found by subspace iteration, or
+// the coordinates themselves where a rotation would not pay. All of it is float64: its errors are far below
+// those of the levels that round y, and `error` bounds them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/parallel.h"
+#include "knn/keys.h"
+
+namespace dqcore {
+
+class Frame {
+public:
+    // No rotation: the coordinates themselves, dims = d, no rest.
+    static Frame identity(const Keys& keys, const std::vector<int32_t>& ids);
+
+    // `dims` < d axes, a multiple of kAxes.
+    static Frame rotated(const Keys& keys, const std::vector<int32_t>& ids, int64_t dims,
+                         const Run& run);
+
+    // Axes come in panels of this many.
+    static constexpr int64_t kAxes = 16;
+
+    int64_t dims() const { return dims_; }
+    bool is_rotated() const { return rotated_; }
+
+    // The coordinates of largest spread, widest first: the first axes where rotated.
+    const std::vector<int64_t>& leading() const { return leading_; }
+
+    // The share of the sample's variance along the first `count` axes.
+    double captured(int64_t count) const;
+
+    // The distance that `key` allows at most, over `scale`.
+    double radius(double key) const;
+
+    // An upper bound of |computed - exact| over the point (y, t) of a row, given |v| as computed.
+    double error(double norm) const;
+
+    // Computes the points of rows ids[begin, end): calls emit(row, y, t, norm, largest) for each; `largest` is
+    // the largest magnitude in v. `coordinates` <= dims limits y; t is the norm of all that y leaves out.
+    template <class Emit>
+    void place(const Keys& keys, const int32_t* ids, int64_t begin, int64_t end,
+               int64_t coordinates, const Emit& emit) const;
+
+    // Numbers that place() needs as scratch for each group of rows.
+    static constexpr int64_t kGroup = 4;
+
+private:
+    Frame(const Keys& keys, const std::vector<int32_t>& ids);
+    void centre(const Keys& keys, int64_t id, double* v) const;
+    void fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& run);
+
+    Metric metric_;
+    int64_t d_, dims_;
+    bool rotated_ = false;
+    double scale_ = 1.0;
+    double key_error_;
+    double axes_error_ = 0.0;   // of the axes' orthonormality, as measured
+    std::vector<double> mean_;  // (d,)
+    std::vector<double>
+        axes_;  // panels of kAxes: number a of axis panel p at dim c is [(p * d + c) * kAxes + a]
+    std::vector<double> spread_;  // variance along each axis
+    double total_spread_ = 0.0;
+    std::vector<int64_t> leading_;
+};
+
+}  // namespace dqcore
+
+#include "knn/frame.inl"

@@ -1,0 +1,38 @@
+// Frame::place, which is a template for the sake of its callback.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+namespace dqcore {
+
+template <class Emit>
+void Frame::place(const Keys& keys, const int32_t* ids, int64_t begin, int64_t end,
+                  int64_t coordinates, const Emit& emit) const {
+    const simd::Kernels& kernels = simd::active();
+    std::vector<double> v(static_cast<size_t>(kGroup * d_)),
+        y(static_cast<size_t>(kGroup * (dims_ + kAxes)));
+    for (int64_t first = begin; first < end; first += kGroup) {
+        const int64_t count = std::min(kGroup, end - first);
+        for (int64_t r = 0; r < count; ++r) centre(keys, ids[first + r], v.data() + r * d_);
+        if (rotated_) {
+            for (int64_t a = 0; a < coordinates; a += kAxes)
+                kernels.project(v.data(), axes_.data() + a * d_, d_, y.data() + a, dims_ + kAxes);
+        }
+        for (int64_t r = 0; r < count; ++r) {
+            const double* vr = v.data() + r * d_;
+            const double* yr = rotated_ ? y.data() + r * (dims_ + kAxes) : vr;
+            double norm = 0.0, head = 0.0, largest = 0.0;
+            for (int64_t c = 0; c < d_; ++c) {
+                norm += vr[c] * vr[c];
+                largest = std::max(largest, std::abs(vr[c]));
+            }
+            for (int64_t a = 0; a < coordinates; ++a) head += yr[a] * yr[a];
+            const bool whole = coordinates == d_;
+            emit(first + r, yr, whole ? 0.0 : std::sqrt(std::max(0.0, norm - head)),
+                 std::sqrt(norm), largest);
+        }
+    }
+}
+
+}  // namespace dqcore

@@ -1,0 +1,145 @@
+#include "knn/order.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+namespace dqcore {
+namespace {
+
+constexpr int64_t kDims = Boxes::kDims, kGroup = Order::kGroup;
+
+struct Range {
+    int64_t begin, end;
+};
+
+// Halves [begin, end) of `rows` along its widest coordinate; the border is a multiple of a group.
+int64_t halve(std::vector<int32_t>& rows, const std::vector<float>& coordinates, Range range) {
+    float low[kDims], high[kDims];
+    std::fill_n(low, kDims, std::numeric_limits<float>::infinity());
+    std::fill_n(high, kDims, -std::numeric_limits<float>::infinity());
+    const int64_t size = range.end - range.begin, step = std::max<int64_t>(1, size / 512);
+    const auto coordinate = [&](int64_t at, int64_t a) {
+        return coordinates[static_cast<size_t>(rows[static_cast<size_t>(at)] * kDims + a)];
+    };
+    for (int64_t at = range.begin; at < range.end; at += step)
+        for (int64_t a = 0; a < kDims; ++a) {
+            low[a] = std::min(low[a], coordinate(at, a));
+            high[a] = std::max(high[a], coordinate(at, a));
+        }
+    int64_t widest = 0;
+    for (int64_t a = 1; a < kDims; ++a)
+        if (high[a] - low[a] > high[widest] - low[widest]) widest = a;
+    std::vector<std::pair<float, int32_t>> values(static_cast<size_t>(size));
+    for (int64_t at = range.begin; at < range.end; ++at)
+        values[static_cast<size_t>(at - range.begin)] = {coordinate(at, widest),
+                                                         rows[static_cast<size_t>(at)]};
+    const int64_t half = (size / 2 + kGroup - 1) / kGroup * kGroup;
+    std::nth_element(values.begin(), values.begin() + half, values.end());
+    for (int64_t at = range.begin; at < range.end; ++at)
+        rows[static_cast<size_t>(at)] = values[static_cast<size_t>(at - range.begin)].second;
+    return range.begin + half;
+}
+
+void sort_rows(std::vector<int32_t>& rows, const std::vector<float>& coordinates, const Run& run) {
+    std::vector<Range> level{{0, static_cast<int64_t>(rows.size())}};
+    while (!level.empty()) {
+        std::vector<Range> next(2 * level.size(), Range{0, 0});
+        parallel_for(run, "order", static_cast<int64_t>(level.size()),
+                     [&](int64_t i, const Worker& worker) {
+                         worker.check();
+                         const Range range = level[static_cast<size_t>(i)];
+                         if (range.end - range.begin <= kGroup) return;
+                         const int64_t middle = halve(rows, coordinates, range);
+                         next[static_cast<size_t>(2 * i)] = {range.begin, middle};
+                         next[static_cast<size_t>(2 * i + 1)] = {middle, range.end};
+                     });
+        std::erase_if(next, [](Range r) { return r.end - r.begin <= kGroup; });
+        level = std::move(next);
+    }
+}
+
+}  // namespace
+
+float Boxes::gap(const Boxes& a, int64_t i, const Boxes& b, int64_t j) {
+    const float* low_i = &a.low[static_cast<size_t>(i * kDims)];
+    const float* high_i = &a.high[static_cast<size_t>(i * kDims)];
+    const float* low_j = &b.low[static_cast<size_t>(j * kDims)];
+    const float* high_j = &b.high[static_cast<size_t>(j * kDims)];
+    float sum = 0.0f;
+    for (int64_t d = 0; d < kDims; ++d) {
+        const float apart = std::max(0.0f, std::max(low_i[d] - high_j[d], low_j[d] - high_i[d]));
+        sum += apart * apart;
+    }
+    // A dozen float32 roundings, each of at most 2^-24 relatively.
+    return std::sqrt(sum) * (1.0f - 0x1p-19f) - a.slack[static_cast<size_t>(i)] -
+           b.slack[static_cast<size_t>(j)];
+}
+
+float Boxes::between_centres(const Boxes& a, int64_t i, const Boxes& b, int64_t j) {
+    float sum = 0.0f;
+    for (int64_t d = 0; d < kDims; ++d) {
+        const auto at = static_cast<size_t>(i * kDims + d),
+                   other = static_cast<size_t>(j * kDims + d);
+        const float apart = a.low[at] + a.high[at] - b.low[other] - b.high[other];
+        sum += apart * apart;
+    }
+    return sum;
+}
+
+Boxes::Boxes(int64_t count)
+    : low(static_cast<size_t>(count * kDims), std::numeric_limits<float>::infinity()),
+      high(static_cast<size_t>(count * kDims), -std::numeric_limits<float>::infinity()),
+      slack(static_cast<size_t>(count), 0.0f) {}
+
+void Boxes::add(int64_t i, const float* other_low, const float* other_high, float other_slack) {
+    for (int64_t d = 0; d < kDims; ++d) {
+        const auto at = static_cast<size_t>(i * kDims + d);
+        low[at] = std::min(low[at], other_low[d]);
+        high[at] = std::max(high[at], other_high[d]);
+    }
+    slack[static_cast<size_t>(i)] = std::max(slack[static_cast<size_t>(i)], other_slack);
+}
+
+Boxes Boxes::merged(int64_t count) const {
+    Boxes out((size() + count - 1) / count);
+    for (int64_t i = 0; i < size(); ++i)
+        out.add(i / count, &low[static_cast<size_t>(i * kDims)],
+                &high[static_cast<size_t>(i * kDims)], slack[static_cast<size_t>(i)]);
+    return out;
+}
+
+Order order_rows(const Frame& frame, const Keys& keys, const std::vector<int32_t>& ids, bool sort,
+                 const Run& run) {
+    const auto n = static_cast<int64_t>(ids.size());
+    std::vector<float> coordinates(static_cast<size_t>(n * kDims), 0.0f),
+        slack(static_cast<size_t>(n));
+    const std::vector<int64_t>& leading = frame.leading();
+    const int64_t count = std::min<int64_t>(kDims, static_cast<int64_t>(leading.size()));
+    parallel_rows(run, "order", n, 256, [&](int64_t begin, int64_t end, const Worker& worker) {
+        worker.check();
+        frame.place(keys, ids.data(), begin, end, frame.is_rotated() ? Frame::kAxes : frame.dims(),
+                    [&](int64_t row, const double* y, double, double norm, double) {
+                        float* out = &coordinates[static_cast<size_t>(row * kDims)];
+                        for (int64_t a = 0; a < count; ++a)
+                            out[a] = static_cast<float>(y[leading[static_cast<size_t>(a)]]);
+                        slack[static_cast<size_t>(row)] =
+                            static_cast<float>((frame.error(norm) + norm * 0x1p-22) * 1.001);
+                    });
+    });
+    std::vector<int32_t> rows(static_cast<size_t>(n));
+    std::iota(rows.begin(), rows.end(), 0);
+    if (sort) sort_rows(rows, coordinates, run);
+    Order order;
+    order.groups = Boxes((n + kGroup - 1) / kGroup);
+    for (int64_t at = 0; at < n; ++at) {
+        const auto row = static_cast<size_t>(rows[static_cast<size_t>(at)]);
+        order.ids.push_back(ids[row]);
+        order.groups.add(at / kGroup, &coordinates[row * kDims], &coordinates[row * kDims],
+                         slack[row]);
+    }
+    return order;
+}
+
+}  // namespace dqcore

@@ -1,0 +1,166 @@
+#include "knn/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace dqcore {
+namespace {
+
+// Nanoseconds on one core of about 3.5 GHz; only their ratios matter. A survivor of level 1 costs its place in the
+// batch, a level-2 distance from the second cache, and a share of keys and list work.
+constexpr double kSurvivor = 25.0;
+constexpr double kMultiplyAdd = 0.03;  // float64, of the rotation
+constexpr double kByte = 0.28 / 64.0;  // one dimension of one pair at the int8 level
+constexpr double kOpenPair = 0.12;     // a pair at level 1, whatever the dimensions
+constexpr int64_t kSampleRows = 1024, kSampleQueries = 128;
+constexpr int64_t kMostNear = 128;    // coordinates of level 2 where rotated
+constexpr int64_t kLeastRows = 2048;  // fewer are not worth a rotation
+
+double per_dim(bool bytes) {
+    // Two fused operations a cycle of 8 or one of 16: the same; without them an eighth of it.
+    return bytes                                                                 ? kByte
+           : simd::active().filter_cols == 16 && simd::active().filter_rows == 2 ? 0.14
+                                                                                 : 0.02;
+}
+
+struct Sample {
+    std::vector<double> y;  // (rows, near + 1): coordinates, and the norm of their rest
+    int64_t rows = 0, width = 0;
+
+    double distance(int64_t i, int64_t j, int64_t head) const {
+        const double* a = y.data() + i * width;
+        const double* b = y.data() + j * width;
+        double sum = 0.0, rest_a = 0.0, rest_b = 0.0;
+        for (int64_t c = 0; c < head; ++c) sum += (a[c] - b[c]) * (a[c] - b[c]);
+        for (int64_t c = head; c < width; ++c) {
+            rest_a += a[c] * a[c];
+            rest_b += b[c] * b[c];
+        }
+        const double rest = std::sqrt(rest_a) - std::sqrt(rest_b);
+        return std::sqrt(sum + rest * rest);
+    }
+};
+
+Sample take_sample(const Frame& frame, const Keys& keys, const std::vector<int32_t>& ids) {
+    const auto n = static_cast<int64_t>(ids.size()), step = std::max<int64_t>(1, n / kSampleRows);
+    std::vector<int32_t> rows;
+    for (int64_t i = step / 2; i < n; i += step) rows.push_back(ids[static_cast<size_t>(i)]);
+    Sample sample;
+    sample.rows = static_cast<int64_t>(rows.size());
+    sample.width = frame.dims() + 1;
+    sample.y.resize(static_cast<size_t>(sample.rows * sample.width));
+    frame.place(keys, rows.data(), 0, sample.rows, frame.dims(),
+                [&](int64_t row, const double* y, double t, double, double) {
+                    double* out = sample.y.data() + row * sample.width;
+                    std::copy_n(y, frame.dims(), out);
+                    out[frame.dims()] = t;
+                });
+    return sample;
+}
+
+// The distance to the k-th neighbour among n rows, from those to the nearest in a sample: they grow as
+// rank^(1 / dimension). Source: Levina, Bickel (2004), "Maximum likelihood estimation of intrinsic dimension".
+double typical_reach(const std::vector<double>& nearest, double rank_in_sample) {
+    double sum_of_logs = 0.0;
+    const double last = nearest.back();
+    if (last <= 0.0) return 0.0;
+    for (size_t t = 0; t + 1 < nearest.size(); ++t)
+        sum_of_logs += std::log(last / std::max(nearest[t], 1e-9 * last));
+    const double inverse_dimension = sum_of_logs / static_cast<double>(nearest.size() - 1);
+    return last * std::pow(rank_in_sample / static_cast<double>(nearest.size()), inverse_dimension);
+}
+
+// For each head in `heads`: the share of pairs that pass level 1 once thresholds are tight.
+std::vector<double> pass_shares(const Sample& sample, const std::vector<int64_t>& heads, bool bytes,
+                                double rank) {
+    const int64_t near = sample.width - 1, queries = std::min(kSampleQueries, sample.rows);
+    double largest = 0.0;
+    for (int64_t i = 0; i < sample.rows; ++i)
+        for (int64_t c = 0; c < near; ++c)
+            largest =
+                std::max(largest, std::abs(sample.y[static_cast<size_t>(i * sample.width + c)]));
+    std::vector<double> passed(heads.size(), 0.0);
+    std::vector<double> all(static_cast<size_t>(sample.rows));
+    for (int64_t q = 0; q < queries; ++q) {
+        const int64_t i = q * sample.rows / queries;
+        for (int64_t j = 0; j < sample.rows; ++j)
+            all[static_cast<size_t>(j)] =
+                j == i ? std::numeric_limits<double>::infinity() : sample.distance(i, j, near);
+        constexpr int64_t kNearest = 12;
+        std::partial_sort(all.begin(), all.begin() + kNearest, all.end());
+        const double reach = typical_reach({all.begin(), all.begin() + kNearest}, rank);
+        for (size_t h = 0; h < heads.size(); ++h) {
+            // Rounding to steps of largest / 127 moves a point by step * sqrt(dims / 12).
+            const double moved =
+                bytes ? 2.0 * largest / 127.0 * std::sqrt(static_cast<double>(heads[h]) / 12.0)
+                      : 0.0;
+            for (int64_t j = 0; j < sample.rows; ++j)
+                passed[h] += j != i && sample.distance(i, j, heads[h]) <= reach + moved;
+        }
+    }
+    for (double& p : passed)
+        p /= static_cast<double>(queries) * static_cast<double>(sample.rows - 1);
+    return passed;
+}
+
+Plan identity_plan(const Keys& keys, const std::vector<int32_t>& ids, bool bytes) {
+    Plan plan{Frame::identity(keys, ids), {}, static_cast<int64_t>(ids.size()) > kLeastRows};
+    plan.levels.bytes = bytes && keys.d() >= 8;
+    plan.levels.head = keys.d();
+    plan.levels.near = plan.levels.bytes ? keys.d() : 0;
+    calibrate(plan.frame, keys, ids, plan.levels);
+    return plan;
+}
+
+Plan rotated_plan(Frame frame, const Keys& keys, const std::vector<int32_t>& ids, bool bytes,
+                  int64_t head) {
+    Plan plan{std::move(frame), {}, true};
+    plan.levels.bytes = bytes;
+    plan.levels.head = head;
+    plan.levels.near = plan.frame.dims();
+    plan.levels.rest = true;
+    calibrate(plan.frame, keys, ids, plan.levels);
+    return plan;
+}
+
+}  // namespace
+
+Plan make_plan(const Keys& keys, const std::vector<int32_t>& ids, int64_t queries, int64_t k,
+               int64_t forced_head, const Run& run) {
+    const auto n = static_cast<int64_t>(ids.size());
+    const int64_t d = keys.d(), near = std::min(d / Frame::kAxes * Frame::kAxes, kMostNear);
+    const bool bytes = simd::active().filter_bytes != nullptr && d <= Points::kMostBytes;
+    if (forced_head > 0 && near > forced_head && n > 2 * Frame::kAxes)
+        return rotated_plan(Frame::rotated(keys, ids, near, run), keys, ids, bytes, forced_head);
+    const double rows = static_cast<double>(n) + static_cast<double>(queries);
+    const double pairs = queries > 0 ? static_cast<double>(queries) * static_cast<double>(n)
+                                     : 0.5 * static_cast<double>(n) * static_cast<double>(n);
+    const double whole = pairs * (static_cast<double>(d) * per_dim(bytes) + kOpenPair);
+    // What finding the axes and placing the rows along them costs, counted for all cores.
+    const auto wide = static_cast<double>(d) * static_cast<double>(near);
+    const double setup = kMultiplyAdd * wide * (2.5 * rows + 3e4) + 1e7;
+    if (forced_head < 0 || n < kLeastRows || near <= Frame::kAxes || whole < 2.0 * setup)
+        return identity_plan(keys, ids, bytes);
+    Frame frame = Frame::rotated(keys, ids, near, run);
+    const Sample sample = take_sample(frame, keys, ids);
+    std::vector<int64_t> heads;
+    for (int64_t h = 16; h <= near; h += 16) heads.push_back(h - 1);
+    const double rank =
+        static_cast<double>(k) * static_cast<double>(sample.rows) / static_cast<double>(n);
+    const std::vector<double> shares = pass_shares(sample, heads, bytes, rank);
+    double best = whole;
+    int64_t head = 0;
+    for (size_t h = 0; h < heads.size(); ++h) {
+        const double cost = setup + pairs * (static_cast<double>(heads[h] + 1) * per_dim(bytes) +
+                                             kOpenPair + shares[h] * kSurvivor);
+        if (cost < best) {
+            best = cost;
+            head = heads[h];
+        }
+    }
+    if (head == 0) return identity_plan(keys, ids, bytes);
+    return rotated_plan(std::move(frame), keys, ids, bytes, head);
+}
+
+}  // namespace dqcore

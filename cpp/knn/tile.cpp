@@ -1,0 +1,148 @@
+#include "knn/tile.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+
+namespace dqcore {
+namespace {
+
+// A value of `a` that keeps every pair, and one that keeps none.
+constexpr float kKeepAll = -FLT_MAX / 4;
+constexpr float kKeepNone = std::numeric_limits<float>::infinity();
+
+// Products of floats that underflow, flushed to zero or not, and sums of them.
+double underflow(int64_t dims) { return static_cast<double>(dims + 2) * 0x1p-124; }
+
+}  // namespace
+
+Side::Side(const Points& points, const Boxes& groups, int64_t begin, int64_t end, bool seeks)
+    : points(points), groups(groups), begin(begin), end(end), seeks(seeks) {
+    const auto size = static_cast<size_t>(end - begin);
+    rho1 = *std::max_element(points.rho1.begin() + begin, points.rho1.begin() + end);
+    (points.levels.bytes ? limit.resize(size) : a.resize(size));
+    if (points.near_dims > 0) {
+        near_limit.resize(size);
+        // The sum of squares itself errs by (dims + 4) 2^-24, and by what underflows.
+        near_slack_ = 1.0f + static_cast<float>(points.near_dims + 16) * 0x1p-23f;
+        near_underflow_ = static_cast<float>(points.near_dims) * FLT_MIN;
+        rho2 = *std::max_element(points.rho2.begin() + begin, points.rho2.begin() + end);
+    }
+}
+
+void Side::open(const Side& other) {
+    other_rho1_ = other.rho1;
+    other_rho2_ = other.rho2;
+    if (!seeks) {  // thresholds below any distance
+        std::fill(limit.begin(), limit.end(), -1);
+        std::fill(a.begin(), a.end(), kKeepNone);
+        std::fill(near_limit.begin(), near_limit.end(), -1.0f);
+        return;
+    }
+    for (int64_t row = begin; row < end; ++row) update(row);
+}
+
+void Side::update(int64_t row) {
+    const auto at = static_cast<size_t>(row), here = static_cast<size_t>(row - begin);
+    // Float32 throughout: 2^-20 is more than the handful of roundings of 2^-24 each.
+    constexpr float kUp = 1.0f + 0x1p-20f;
+    const float reach = points.reach[at];
+    const float far1 = std::max(0.0f, reach + points.rho1[at] + other_rho1_) * kUp;
+    if (points.levels.bytes) {
+        // A reach that is open, or a row far out, gives infinity.
+        const float steps = far1 * points.inverse_step;
+        const float squared = steps * steps * kUp + 1.0f;
+        limit[here] =
+            static_cast<int32_t>(std::min(squared, static_cast<float>(Points::kOpenThreshold)));
+    } else if (reach < 0.0f) {
+        a[here] = kKeepNone;
+    } else {
+        const double half = 0.5 * static_cast<double>(far1) * far1 * (1.0 + 0x1p-40);
+        const bool bounded = points.gamma <= 1.0f && half < -static_cast<double>(kKeepAll);
+        a[here] = bounded ? round_down(points.half[at] - half - underflow(points.dims)) : kKeepAll;
+    }
+    if (points.near_dims > 0) {
+        const float far2 = std::max(0.0f, reach + points.rho2[at] + other_rho2_) * kUp;
+        near_limit[here] = far2 * far2 * near_slack_ + near_underflow_;
+    }
+}
+
+float Side::group_reach(int64_t group) const {
+    if (!seeks) return -1.0f;
+    const int64_t first = group * Order::kGroup,
+                  last = std::min(first + Order::kGroup, points.size());
+    float most = -1.0f;
+    for (int64_t row = first; row < last; ++row)
+        most = std::max(most, points.reach[static_cast<size_t>(row)]);
+    return most;
+}
+
+Tile::Tile(Side& left, Side& right, bool same)
+    : kernels_(simd::active()), left_(left), right_(right), same_(same) {
+    pairs_.reserve(kFlushPairs + Order::kGroup * Order::kGroup);
+}
+
+// Rows of the group at i against the 64 columns at j.
+void Tile::filter_group(int64_t i, int64_t j, int32_t most) {
+    const Points& left = left_.points;
+    const Points& right = right_.points;
+    uint64_t survivors[simd::kPanel];
+    const auto li = static_cast<size_t>(i - left_.begin),
+               rj = static_cast<size_t>(j - right_.begin);
+    if (left.levels.bytes) {
+        constexpr int64_t kRows = 4;
+        for (int64_t r = 0; r < Order::kGroup; r += kRows) {
+            const auto at = static_cast<size_t>(r);
+            if (kernels_.filter_bytes(left.shifted_of(i + r), right.bytes_of(j), left.dims,
+                                      &left.norm[static_cast<size_t>(i) + at],
+                                      &left_.limit[li + at], &right.start[static_cast<size_t>(j)],
+                                      &right_.limit[rj], most, survivors)) {
+                collect(i + r, j, survivors, kRows);
+            }
+        }
+    } else {
+        for (int64_t c = 0; c < Order::kGroup; c += kernels_.filter_cols) {
+            for (int64_t r = 0; r < Order::kGroup; r += kernels_.filter_rows) {
+                const auto at = static_cast<size_t>(r), to = static_cast<size_t>(c);
+                kernels_.filter(left.floats_of(i + r), right.floats_of(j + c), left.dims,
+                                &left_.a[li + at], &left.half[static_cast<size_t>(i) + at],
+                                &right_.a[rj + to], &right.half[static_cast<size_t>(j) + to],
+                                survivors);
+                collect(i + r, j + c, survivors, kernels_.filter_rows);
+            }
+        }
+    }
+    counts_.pairs += Order::kGroup * Order::kGroup;
+}
+
+void Tile::collect(int64_t i, int64_t j, const uint64_t* survivors, int64_t rows) {
+    for (int64_t r = 0; r < rows; ++r) {
+        for (uint64_t bits = survivors[r]; bits != 0; bits &= bits - 1) {
+            const int64_t col = j + __builtin_ctzll(bits);
+            if (same_ && i + r >= col) continue;
+            if (i + r >= left_.points.size() || col >= right_.points.size()) continue;
+            pairs_.push_back({0.0f, static_cast<int32_t>(i + r), static_cast<int32_t>(col)});
+        }
+    }
+}
+
+float Tile::near_limit(const Candidate& pair) const {
+    if (left_.points.near_dims == 0) return std::numeric_limits<float>::infinity();
+    return std::max(left_.near_limit[static_cast<size_t>(pair.i - left_.begin)],
+                    right_.near_limit[static_cast<size_t>(pair.j - right_.begin)]);
+}
+
+// Drops the pairs that level 2 excludes and puts the near ones first.
+void Tile::sort_by_near() {
+    if (left_.points.near_dims == 0) return;
+    std::erase_if(pairs_, [&](Candidate& pair) {
+        const float limit = near_limit(pair);
+        pair.squared = kernels_.near_l2(left_.points.near_of(pair.i), right_.points.near_of(pair.j),
+                                        left_.points.near_dims, limit);
+        return pair.squared > limit;
+    });
+    std::sort(pairs_.begin(), pairs_.end(),
+              [](const Candidate& a, const Candidate& b) { return a.squared < b.squared; });
+}
+
+}  // namespace dqcore

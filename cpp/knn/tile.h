@@ -1,0 +1,121 @@
+// A tile: a run of rows against another, filtered at level 1, tested at level 2, and what is left handed on.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/parallel.h"
+#include "knn/order.h"
+#include "knn/points.h"
+
+namespace dqcore {
+
+struct SweepCounts {
+    int64_t pairs = 0;       // tested at level 1
+    int64_t survivors1 = 0;  // tested at level 2, or given a canonical key where there is none
+    int64_t survivors2 = 0;  // given a canonical key
+    void add(const SweepCounts& other) {
+        pairs += other.pairs;
+        survivors1 += other.survivors1;
+        survivors2 += other.survivors2;
+    }
+};
+
+// One side of a tile and its thresholds as they stand; thresholds only fall, so old ones are safe.
+class Side {
+public:
+    // Rows [begin, end) of `points`, begin a multiple of a group. `seeks`: the rows have lists to fill.
+    Side(const Points& points, const Boxes& groups, int64_t begin, int64_t end, bool seeks);
+
+    // Computes the thresholds against the rows of `other`.
+    void open(const Side& other);
+
+    // The row's reach has changed.
+    void update(int64_t row);
+
+    const Points& points;
+    const Boxes& groups;
+    int64_t begin, end;
+    bool seeks;
+    float rho1 = 0.0f, rho2 = 0.0f;  // largest of the rows
+    std::vector<int32_t>
+        limit;             // int8 level: keep where |q_i - q_j|^2 <= the larger limit of the two
+    std::vector<float> a;  // float32 level: keep where s >= min(a_i + half_j, a_j + half_i)
+    std::vector<float>
+        near_limit;  // level 2: keep where the squared distance <= the larger of the two
+
+    // Largest reach of a group's rows; below zero where none seeks.
+    float group_reach(int64_t group) const;
+
+private:
+    float other_rho1_ = 0.0f, other_rho2_ = 0.0f;
+    float near_slack_ = 1.0f, near_underflow_ = 0.0f;
+};
+
+// A pair of rows that passed level 1, and its squared distance at level 2 (0 where there is none).
+struct Candidate {
+    float squared;
+    int32_t i, j;
+};
+
+// Filters `left` against `right`; `offer(i, j)` gets the pairs that are left. `same`: both are the same
+// rows, and only pairs i < j count.
+class Tile {
+public:
+    Tile(Side& left, Side& right, bool same);
+
+    template <class Offer>
+    SweepCounts run(const Worker& worker, const Offer& offer);
+
+private:
+    void filter_group(int64_t i, int64_t j, int32_t most);
+    void collect(int64_t i, int64_t j, const uint64_t* survivors, int64_t rows);
+    void sort_by_near();
+    float near_limit(const Candidate& pair) const;
+
+    const simd::Kernels& kernels_;
+    Side& left_;
+    Side& right_;
+    const bool same_;
+    std::vector<Candidate> pairs_;
+    SweepCounts counts_;
+};
+
+// Survivors collected before they are looked at. Near ones then come first and spare the others their keys, which
+// matters while thresholds are loose; once they are tight, a whole tile has fewer.
+inline constexpr size_t kFlushPairs = 1 << 13;
+
+template <class Offer>
+SweepCounts Tile::run(const Worker& worker, const Offer& offer) {
+    const auto flush = [&] {
+        counts_.survivors1 += static_cast<int64_t>(pairs_.size());
+        sort_by_near();
+        for (const Candidate& pair : pairs_) {
+            if (pair.squared > near_limit(pair)) continue;
+            ++counts_.survivors2;
+            offer(pair.i, pair.j);
+        }
+        pairs_.clear();
+    };
+    constexpr int64_t kGroup = Order::kGroup;
+    for (int64_t j = right_.begin; j < right_.end; j += kGroup) {
+        worker.check();
+        int32_t most = 0;
+        if (left_.points.levels.bytes) {
+            for (int64_t c = j; c < j + kGroup; ++c)
+                most = std::max(most, right_.limit[static_cast<size_t>(c - right_.begin)]);
+        }
+        const float reach = right_.group_reach(j / kGroup);
+        for (int64_t i = left_.begin; i < (same_ ? j + kGroup : left_.end); i += kGroup) {
+            const float gap = Boxes::gap(left_.groups, i / kGroup, right_.groups, j / kGroup);
+            if (gap > reach && gap > left_.group_reach(i / kGroup)) continue;
+            filter_group(i, j, most);
+            if (pairs_.size() >= kFlushPairs) flush();
+        }
+    }
+    flush();
+    return counts_;
+}
+
+}  // namespace dqcore

@@ -1,0 +1,20 @@
+// Row `avx512vnni`: AVX-512 with its int8 dot product (Ice Lake, Zen 4 and later).
+#include <immintrin.h>
+
+#include "simd/kernels.h"
+#include "simd/vec_avx512.inl"
+//
+#include "simd/knn.inl"
+#include "simd/vnni.inl"
+
+const dqcore::simd::Kernels dqcore::simd::avx512vnni{
+    .isa = "avx512vnni",
+    .squared_l2 = &squared_l2,
+    .dot = &dot,
+    .filter_rows = kFilterRows,
+    .filter_cols = kFilterCols,
+    .filter = &filter,
+    .filter_bytes = &filter_bytes,
+    .near_l2 = &near_l2,
+    .project = &project,
+};
