@@ -10,8 +10,11 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <new>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/view.h"
 
@@ -65,6 +68,16 @@ struct NewMatrix {
     Array<T> array;
     Matrix<T> view;
 };
+
+// An array that takes over what `values` holds.
+template <class T>
+Array<T> taken(std::vector<T> values, const std::vector<py::ssize_t>& shape) {
+    auto held = std::make_unique<std::vector<T>>(std::move(values));
+    T* data = held->data();
+    const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
+    held.release();
+    return Array<T>(shape, data, owner);
+}
 
 // Any strides, native float16, float32 or float64.
 inline StridedMatrix strided_matrix(const py::array& a) {

@@ -4,6 +4,7 @@
 #include "simd/kernels.h"
 #include "simd/vec_avx2.inl"
 //
+#include "simd/joint.inl"
 #include "simd/knn.inl"
 
 const dqcore::simd::Kernels dqcore::simd::avx2{
@@ -16,4 +17,7 @@ const dqcore::simd::Kernels dqcore::simd::avx2{
     .filter_bytes = nullptr,
     .near_l2 = &near_l2,
     .project = &project,
+    .scan_probs32 = &scan_short_or_long<Prob32, Columns32>,
+    .scan_probs64 = &scan_short_or_long<Prob64, Columns64>,
+    .widen_halves = &widen_halves,
 };

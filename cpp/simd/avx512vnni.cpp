@@ -4,6 +4,7 @@
 #include "simd/kernels.h"
 #include "simd/vec_avx512.inl"
 //
+#include "simd/joint.inl"
 #include "simd/knn.inl"
 #include "simd/vnni.inl"
 
@@ -17,4 +18,7 @@ const dqcore::simd::Kernels dqcore::simd::avx512vnni{
     .filter_bytes = &filter_bytes,
     .near_l2 = &near_l2,
     .project = &project,
+    .scan_probs32 = &scan_short_or_long<Prob32, Columns32>,
+    .scan_probs64 = &scan_short_or_long<Prob64, Columns64>,
+    .widen_halves = &widen_halves,
 };

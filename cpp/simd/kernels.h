@@ -10,6 +10,24 @@ namespace dqcore::simd {
 // of a panel is panel[c * kPanel + r]. One cache line a dimension.
 inline constexpr int64_t kPanel = 16;
 
+// What scan_probs reads and writes; see there.
+template <class T>
+struct ProbScan {
+    const char* rows;    // of the first probability of the first row, aligned for T
+    int64_t row_stride;  // bytes, of either sign
+    int64_t n, n_classes;
+    const T* low;  // (n_classes,), padded with +infinity to a multiple of kProbPad
+    bool among_confident;
+    T least, greatest;      // values outside make a row bad
+    T least_sum, most_sum;  // sums outside make a row suspicious
+    int32_t* argmax;        // (n,)
+    int32_t* guess;         // (n,)
+    T* runner_up;           // (n,), or null where it is not wanted
+    uint8_t* flags;         // (n,) of kBadRow and kSuspiciousSum
+};
+inline constexpr int64_t kProbPad = 16;
+enum : uint8_t { kBadRow = 1, kSuspiciousSum = 2 };
+
 struct Kernels {
     const char* isa;
 
@@ -51,6 +69,20 @@ struct Kernels {
     // out[r * stride + a] for a < 16. Float64 with any rounding.
     void (*project)(const double* rows, const double* panel, int64_t d, double* out,
                     int64_t stride);
+
+    // ---- joint (simd/joint.inl) ----
+
+    // For each row of probabilities: its first greatest (argmax); the class that it confidently
+    // belongs to (guess), -1 for none, where p[c] >= low[c] is confident, and of several the
+    // argmax, or the first greatest among them (among_confident); the greatest probability of any
+    // class but the argmax (runner_up; -infinity where there is no other). A bad row (NaN counts)
+    // has argmax 0, guess -1, runner_up 0. A sum may be rounded in any order: whoever asks about
+    // sums allows for it. Returns the OR of all flags.
+    uint8_t (*scan_probs32)(const ProbScan<float>& s);
+    uint8_t (*scan_probs64)(const ProbScan<double>& s);
+
+    // n halves at any address as floats; exact.
+    void (*widen_halves)(const char* halves, float* out, int64_t n);
 };
 
 extern const Kernels scalar;

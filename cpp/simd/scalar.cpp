@@ -1,7 +1,9 @@
 // Row `scalar`: the plain loops, which every machine can run.
+#include "base/row_block.h"
 #include "simd/kernels.h"
 #include "simd/vec_scalar.inl"
 //
+#include "simd/joint.inl"
 #include "simd/knn.inl"
 
 const dqcore::simd::Kernels dqcore::simd::scalar{
@@ -14,4 +16,7 @@ const dqcore::simd::Kernels dqcore::simd::scalar{
     .filter_bytes = nullptr,
     .near_l2 = &near_l2,
     .project = &project,
+    .scan_probs32 = &scan<Prob32>,
+    .scan_probs64 = &scan<Prob64>,
+    .widen_halves = &widen_halves,
 };

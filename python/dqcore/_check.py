@@ -142,11 +142,112 @@ def labels(
     high = (n_classes if n_classes is not None else MOST_CLASSES) - 1
     extra = " or -1 for unlabelled" if unlabelled else ""
     want = f"(n,) whole numbers in [0, {high}]{extra}"
-    values = integers(name, value, want)
+    given = array(name, value, 1, want)
+    if given.dtype.kind in "iu" and given.size and low <= given.min() and given.max() <= high:
+        return contiguous(given, np.int32)
+    values = integers(name, given, want)
     bad = (values < low) | (values > high)
     if bad.any():
         raise first_bad(name, values, bad, want)
     return contiguous(values, np.int32)
+
+
+def class_names(name: str, value: object, n_classes: int | None = None) -> tuple[str, ...]:
+    """Return unique, non-empty names, one for each class where `n_classes` is known."""
+    want = "unique, non-empty strings, one for each class"
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
+    names = tuple(value)
+    seen: dict[str, int] = {}
+    for i, entry in enumerate(names):
+        if not isinstance(entry, str):
+            raise TypeError(f"{name} must be {want}: entry {i} is {entry!r}")
+        if not entry:
+            raise ValueError(f"{name} must be {want}: entry {i} is empty")
+        if entry in seen:
+            raise ValueError(f"{name} must be {want}: entries {seen[entry]} and {i} are {entry!r}")
+        seen[str(entry)] = i
+    if n_classes is not None and len(names) != n_classes:
+        raise ValueError(f"{name} has {len(names)} entries but there are {n_classes} classes")
+    return tuple(seen)
+
+
+def encode_labels(
+    name: str,
+    value: object,
+    names: object = None,
+    n_classes: int | None = None,
+    *,
+    unlabelled: bool = False,
+) -> tuple[NDArray[np.int32], tuple[str, ...] | None]:
+    """Return labels as (n,) int32 codes, and the class names where there are any.
+
+    Strings (also as objects, categoricals, Arrow columns) are numbered by `names`, else by the sorted names that occur
+    (of a categorical: its categories). Whole numbers go through `labels`; `names` only names them.
+    """
+    if isinstance(value, list | tuple) and any(isinstance(v, str) for v in value):
+        entries = np.empty(len(value), object)  # NumPy would make strings of the other entries too
+        entries[:] = value
+        value = entries
+    values = array(name, value, 1, "(n,) whole numbers or strings")
+    if values.dtype.kind == "O":
+        is_text = np.fromiter((isinstance(v, str) for v in values), bool, len(values))
+        if is_text.any() and not is_text.all():
+            row = int(np.argmin(is_text))
+            entry, count = values[row], int(np.count_nonzero(~is_text))
+            nan = isinstance(entry, float) and np.isnan(entry)
+            missing = entry is None or nan or type(entry).__name__ == "NAType"
+            raise (ValueError if missing else TypeError)(
+                f"{name} must be strings, none missing: row {row} is {entry!r} ({count} such)"
+            )
+        text = bool(is_text.any())
+    else:
+        text = values.dtype.kind in "UT"
+    known = None if names is None else class_names("class_names", names, n_classes)
+    if not text:
+        n = len(known) if known is not None and n_classes is None else n_classes
+        return labels(name, values, n, unlabelled=unlabelled), known
+    return _encode_strings(name, value, values, known, n_classes)
+
+
+def _encode_strings(
+    name: str,
+    value: object,
+    values: NDArray[Any],
+    names: tuple[str, ...] | None,
+    n_classes: int | None,
+) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    found, inverse = np.unique(values, return_inverse=True)
+    if names is None:
+        categories = getattr(getattr(value, "dtype", None), "categories", None)
+        names = tuple(sorted(str(c) for c in (found if categories is None else categories)))
+        if n_classes is not None and len(names) != n_classes:
+            raise ValueError(
+                f"{name} has {len(names)} different strings but there are {n_classes} classes; "
+                "pass class_names="
+            )
+        if "" in names:
+            raise ValueError(
+                f"{name} must be non-empty strings: row {int(np.argmax(values == ''))} is empty"
+            )
+    number_of = {entry: i for i, entry in enumerate(names)}
+    codes = np.array([number_of.get(str(entry), -1) for entry in found], np.int32)
+    if (codes < 0).any():
+        raise first_bad(name, values, codes[inverse] < 0, "one of class_names")
+    return codes[inverse], names
+
+
+def weights(name: str, value: object, n: int) -> NDArray[np.float64]:
+    """Return (n,) float64 weights, finite, at least 0 and below 2^31."""
+    want = "(n,) numbers in [0, 2^31)"
+    values = array(name, value, 1, want)
+    if values.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be {want}, got dtype {values.dtype}")
+    same_length(name, len(values), "labels", n)
+    bad = ~((values >= 0) & (values < 2.0**31))
+    if bad.any():
+        raise first_bad(name, values, bad, want)
+    return contiguous(values, np.float64)
 
 
 def pred_probs(name: str, value: object) -> NDArray[Any]:

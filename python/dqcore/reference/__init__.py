@@ -3,7 +3,16 @@
 Each function has the signature of its public twin and gives the same bits. Nothing here is tuned.
 """
 
+from .joint import calibrate, confident_joint, label_issues, label_quality
 from .knn import knn_disagreement, knn_graph
 from .slices import slice_errors
 
-__all__ = ["knn_disagreement", "knn_graph", "slice_errors"]
+__all__ = [
+    "calibrate",
+    "confident_joint",
+    "knn_disagreement",
+    "knn_graph",
+    "label_issues",
+    "label_quality",
+    "slice_errors",
+]

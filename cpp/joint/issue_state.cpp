@@ -1,0 +1,337 @@
+// The state of label issues: what rows amount to, in pieces of consecutive rows, until all are seen.
+#include "joint/issue_state.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace dqcore {
+namespace joint {
+namespace {
+
+// A type, not a function: the sorts then compare in line.
+struct Better {
+    bool operator()(const Candidate& a, const Candidate& b) const {
+        return a.key > b.key || (a.key == b.key && a.row < b.row);
+    }
+} constexpr better;
+
+template <class T>
+void append(std::vector<T>& to, std::vector<T>&& from) {
+    if (to.empty())
+        to = std::move(from);
+    else
+        to.insert(to.end(), from.begin(), from.end());
+}
+
+}  // namespace
+
+void keep_best(std::vector<Candidate>& candidates, int64_t take) {
+    if (static_cast<int64_t>(candidates.size()) < take || take < 1) return;
+    std::nth_element(candidates.begin(), candidates.begin() + (take - 1), candidates.end(), better);
+    candidates.resize(static_cast<size_t>(take));
+}
+
+void merge_best(IssueState& state, std::vector<std::vector<Candidate>>& others) {
+    for (size_t s = 0; s < others.size(); ++s) {
+        std::vector<Candidate>& best = state.best[s];
+        append(best, std::move(others[s]));
+        keep_best(best, state.plan.take[s]);
+    }
+}
+
+}  // namespace joint
+
+namespace {
+
+// Which parameter differs, or "".
+std::string difference(const IssuePlan& a, const IssuePlan& b) {
+    if (a.thresholds.size() != b.thresholds.size()) return "n_classes";
+    if (a.options.filter != b.options.filter) return "filter_by";
+    if (a.options.rank_by != b.options.rank_by) return "rank_by";
+    if (a.options.collision != b.options.collision) return "collision";
+    if (a.options.adjust != b.options.adjust) return "adjust";
+    if (a.thresholds != b.thresholds) return "joint (its thresholds)";
+    if (a.first != b.first || a.rival != b.rival || a.take != b.take)
+        return "joint, frac_noise, num_to_remove_per_class or min_examples_per_class";
+    return "";
+}
+
+// Sorted, adjacent pieces joined. Throws, before anything is changed, where two share a row.
+std::vector<IssueRows> joined(std::vector<IssueRows>& a, std::vector<IssueRows>& b) {
+    std::vector<IssueRows*> order;
+    for (auto& piece : a) order.push_back(&piece);
+    for (auto& piece : b) order.push_back(&piece);
+    std::sort(order.begin(), order.end(),
+              [](const IssueRows* x, const IssueRows* y) { return x->start < y->start; });
+    for (size_t i = 1; i < order.size(); ++i)
+        if (order[i]->start < order[i - 1]->end())
+            throw std::invalid_argument("row " + std::to_string(order[i]->start) +
+                                        " has been seen already");
+    std::vector<IssueRows> result;
+    for (IssueRows* piece : order) {
+        if (result.empty() || result.back().end() != piece->start) {
+            result.push_back(std::move(*piece));
+            continue;
+        }
+        IssueRows& last = result.back();
+        joint::append(last.quality, std::move(piece->quality));
+        joint::append(last.low_score, std::move(piece->low_score));
+        joint::append(last.suggested, std::move(piece->suggested));
+        joint::append(last.flags, std::move(piece->flags));
+    }
+    return result;
+}
+
+// Marks the `take` rows with the least score.
+void mark_lowest(const std::vector<double>& score, int64_t take, std::vector<uint8_t>& mask) {
+    std::vector<Candidate> rows(score.size());
+    for (size_t i = 0; i < score.size(); ++i) rows[i] = {-score[i], static_cast<int64_t>(i)};
+    if (take > 0) joint::keep_best(rows, take);
+    for (int64_t i = 0; i < take; ++i)
+        mask[static_cast<size_t>(rows[static_cast<size_t>(i)].row)] = 1;
+}
+
+// Rows that the selections of a prune filter name, less those whose label is as probable as any.
+void mark_selected(const IssuePlan& plan, const std::vector<std::vector<Candidate>>& best,
+                   const std::vector<uint8_t>& flags, std::vector<uint8_t>& mask) {
+    enum : uint8_t { kByRate = 1, kByClass = 2 };
+    const uint8_t wanted = plan.options.filter == Filter::kBoth           ? kByRate | kByClass
+                           : plan.options.filter == Filter::kPruneByClass ? kByClass
+                                                                          : kByRate;
+    for (size_t k = 0; k + 1 < plan.first.size(); ++k)
+        for (auto s = static_cast<size_t>(plan.first[k]);
+             s < static_cast<size_t>(plan.first[k + 1]); ++s)
+            for (const Candidate& c : best[s])
+                mask[static_cast<size_t>(c.row)] |=
+                    static_cast<size_t>(plan.rival[s]) == k ? kByClass : kByRate;
+    for (size_t i = 0; i < mask.size(); ++i)
+        mask[i] = mask[i] == wanted && !(flags[i] & joint::kAsGiven);
+}
+
+void mark(const IssueState& state, const IssueRows& rows, std::vector<uint8_t>& mask) {
+    const Filter filter = state.plan.options.filter;
+    if (joint::prunes(filter)) return mark_selected(state.plan, state.best, rows.flags, mask);
+    const uint8_t flag =
+        filter == Filter::kPredictedNeqGiven ? joint::kOtherArgmax : joint::kOffDiagonal;
+    if (joint::selects_low(filter)) {
+        const auto take = std::count_if(rows.flags.begin(), rows.flags.end(),
+                                        [&](uint8_t f) { return (f & flag) != 0; });
+        return mark_lowest(rows.low_score.empty() ? rows.quality : rows.low_score, take, mask);
+    }
+    for (size_t i = 0; i < mask.size(); ++i) mask[i] = (rows.flags[i] & flag) != 0;
+}
+
+// An unsigned number that orders as the score does; -0 and 0 are one.
+uint64_t order_bits(double score) {
+    constexpr uint64_t kSign = uint64_t{1} << 63;
+    const auto bits = std::bit_cast<uint64_t>(score + 0.0);
+    return bits & kSign ? ~bits : bits | kSign;
+}
+
+// The marked rows by score, ties to the lower row: a radix sort, byte by byte from the lowest, each
+// pass stable; a byte that all scores share needs no pass.
+std::vector<int64_t> ranked(const std::vector<uint8_t>& mask, const std::vector<double>& score) {
+    struct Item {
+        uint64_t bits;
+        int64_t row;
+    };
+    std::vector<Item> items;
+    items.reserve(static_cast<size_t>(std::count(mask.begin(), mask.end(), 1)));
+    constexpr size_t kBytes = 8, kValues = 256;
+    std::vector<std::array<size_t, kValues>> counts(kBytes);
+    for (size_t i = 0; i < mask.size(); ++i) {
+        if (!mask[i]) continue;
+        const uint64_t bits = order_bits(score[i]);
+        items.push_back({bits, static_cast<int64_t>(i)});
+        for (size_t b = 0; b < kBytes; ++b) ++counts[b][bits >> 8 * b & 0xff];
+    }
+    std::vector<Item> sorted(items.size());
+    for (size_t b = 0; b < kBytes && !items.empty(); ++b) {
+        if (counts[b][items[0].bits >> 8 * b & 0xff] == items.size()) continue;
+        size_t before = 0;
+        for (size_t& count : counts[b]) before += std::exchange(count, before);
+        for (const Item& item : items) sorted[counts[b][item.bits >> 8 * b & 0xff]++] = item;
+        items.swap(sorted);
+    }
+    std::vector<int64_t> rows(items.size());
+    for (size_t i = 0; i < items.size(); ++i) rows[i] = items[i].row;
+    return rows;
+}
+
+void check_piece(const IssueRows& piece, int64_t earliest, uint64_t n_classes) {
+    if (piece.start < earliest || piece.suggested.empty()) StateReader::fail("rows out of order");
+    for (const int32_t c : piece.suggested)
+        if (c < 0 || static_cast<uint64_t>(c) >= n_classes)
+            StateReader::fail("a class out of range");
+    for (const auto* scores : {&piece.quality, &piece.low_score})
+        for (const double s : *scores)
+            if (!std::isfinite(s)) StateReader::fail("a score that is not finite");
+}
+
+// Every candidate is a row that has been seen, in order, none too many: finish relies on it.
+void check_best(const std::vector<Candidate>& best, int64_t take,
+                const std::vector<IssueRows>& pieces) {
+    if (static_cast<int64_t>(best.size()) > take) StateReader::fail("too many candidates");
+    for (size_t i = 0; i < best.size(); ++i) {
+        const auto piece =
+            std::upper_bound(pieces.begin(), pieces.end(), best[i].row,
+                             [](int64_t row, const IssueRows& rows) { return row < rows.start; });
+        if (!std::isfinite(best[i].key) || piece == pieces.begin() ||
+            best[i].row >= std::prev(piece)->end() ||
+            (i > 0 && !joint::better(best[i - 1], best[i])))
+            StateReader::fail("a candidate out of place");
+    }
+}
+
+void check_plan(const IssuePlan& plan) {
+    const auto n_classes = static_cast<int64_t>(plan.thresholds.size());
+    const auto total = static_cast<int64_t>(plan.take.size());
+    for (const double t : plan.thresholds)
+        if (!std::isfinite(t)) StateReader::fail("a threshold that is not finite");
+    if (plan.first.front() != 0 || plan.first.back() != total ||
+        !std::is_sorted(plan.first.begin(), plan.first.end()))
+        StateReader::fail("selections out of order");
+    constexpr int64_t kMostRows = int64_t{1} << 60;
+    for (size_t s = 0; s < plan.take.size(); ++s)
+        if (plan.rival[s] < 0 || plan.rival[s] >= n_classes || plan.take[s] < 1 ||
+            plan.take[s] > kMostRows)
+            StateReader::fail("a selection out of range");
+    for (int64_t k = 0; k < n_classes; ++k)
+        for (int64_t s = plan.first[static_cast<size_t>(k)] + 1;
+             s < plan.first[static_cast<size_t>(k + 1)]; ++s)
+            if (plan.rival[static_cast<size_t>(s)] == k)
+                StateReader::fail("selections out of order");
+    if (!joint::prunes(plan.options.filter) && total > 0)
+        StateReader::fail("selections without a filter that has any");
+}
+
+IssuePlan read_plan(StateReader& reader) {
+    const auto n = reader.get<int64_t>();
+    const auto selections = reader.get<int64_t>();
+    const auto filter = reader.get<uint8_t>(), rank_by = reader.get<uint8_t>();
+    const auto collision = reader.get<uint8_t>(), adjust = reader.get<uint8_t>();
+    if (n < 1 || n > INT32_MAX || selections < 0 ||
+        filter > static_cast<uint8_t>(Filter::kLowNormalizedMargin) ||
+        rank_by > static_cast<uint8_t>(Quality::kConfidenceWeightedEntropy) || collision > 1 ||
+        adjust > 1)
+        StateReader::fail("a parameter out of range");
+    IssuePlan plan;
+    plan.options.filter = static_cast<Filter>(filter);
+    plan.options.rank_by = static_cast<Quality>(rank_by);
+    plan.options.collision = static_cast<Collision>(collision);
+    plan.options.adjust = adjust != 0;
+    plan.thresholds = reader.get_vector<double>(static_cast<uint64_t>(n));
+    plan.first = reader.get_vector<int64_t>(static_cast<uint64_t>(n) + 1);
+    plan.rival = reader.get_vector<int32_t>(static_cast<uint64_t>(selections));
+    plan.take = reader.get_vector<int64_t>(static_cast<uint64_t>(selections));
+    check_plan(plan);
+    return plan;
+}
+
+}  // namespace
+
+IssueState::IssueState(IssuePlan issue_plan)
+    : plan(std::move(issue_plan)), best(plan.take.size()) {}
+
+void IssueState::merge(IssueState other) {
+    const std::string differs = difference(plan, other.plan);
+    if (!differs.empty()) throw std::invalid_argument("states differ in " + differs);
+    pieces = joined(pieces, other.pieces);
+    joint::merge_best(*this, other.best);
+    row_sums.merge(other.row_sums);
+}
+
+Issues IssueState::finish() && {
+    if (pieces.size() > 1 || (!pieces.empty() && pieces[0].start != 0)) {
+        const bool gap = pieces[0].start == 0;
+        throw std::invalid_argument("rows " + std::to_string(gap ? pieces[0].end() : 0) + " to " +
+                                    std::to_string((gap ? pieces[1].start : pieces[0].start) - 1) +
+                                    " are missing");
+    }
+    Issues issues;
+    if (pieces.empty()) return issues;
+    IssueRows& rows = pieces[0];
+    issues.mask.resize(rows.suggested.size());
+    mark(*this, rows, issues.mask);
+    issues.indices = ranked(issues.mask, rows.quality);
+    issues.quality = std::move(rows.quality);
+    issues.suggested = std::move(rows.suggested);
+    issues.row_sums = row_sums;
+    return issues;
+}
+
+std::string IssueState::to_bytes() const {
+    StateWriter writer(StateKind::kIssue);
+    writer.put(static_cast<int64_t>(plan.thresholds.size()));
+    writer.put(static_cast<int64_t>(plan.take.size()));
+    writer.put(static_cast<uint8_t>(plan.options.filter));
+    writer.put(static_cast<uint8_t>(plan.options.rank_by));
+    writer.put(static_cast<uint8_t>(plan.options.collision));
+    writer.put(static_cast<uint8_t>(plan.options.adjust));
+    writer.put(plan.thresholds);
+    writer.put(plan.first);
+    writer.put(plan.rival);
+    writer.put(plan.take);
+    writer.put(static_cast<int64_t>(pieces.size()));
+    for (const IssueRows& piece : pieces) {
+        writer.put(piece.start);
+        writer.put(static_cast<int64_t>(piece.suggested.size()));
+        writer.put(piece.quality);
+        writer.put(piece.low_score);
+        writer.put(piece.suggested);
+        writer.put(piece.flags);
+    }
+    for (std::vector<Candidate> candidates : best) {
+        std::sort(candidates.begin(), candidates.end(), joint::better);
+        writer.put(static_cast<int64_t>(candidates.size()));
+        writer.put(candidates);
+    }
+    writer.put(row_sums.off);
+    writer.put(row_sums.worst_row);
+    writer.put(row_sums.worst_sum);
+    return std::move(writer).finish();
+}
+
+IssueState IssueState::from_bytes(std::string_view bytes) {
+    StateReader reader(bytes, StateKind::kIssue);
+    IssueState state(read_plan(reader));
+    const uint64_t n_classes = state.plan.thresholds.size();
+    const bool low = joint::has_low_score(state.plan.options);
+    const auto n_pieces = reader.get<int64_t>();
+    int64_t earliest = 0;
+    for (int64_t i = 0; i < n_pieces; ++i) {
+        IssueRows piece;
+        piece.start = reader.get<int64_t>();
+        const auto n = static_cast<uint64_t>(reader.get<int64_t>());
+        piece.quality = reader.get_vector<double>(n);
+        piece.low_score = reader.get_vector<double>(low ? n : 0);
+        piece.suggested = reader.get_vector<int32_t>(n);
+        piece.flags = reader.get_vector<uint8_t>(n);
+        if (piece.start > INT64_MAX / 2) StateReader::fail("rows out of range");
+        check_piece(piece, earliest, n_classes);
+        earliest = piece.end() + 1;  // adjacent pieces would have been joined
+        state.pieces.push_back(std::move(piece));
+    }
+    for (size_t s = 0; s < state.best.size(); ++s) {
+        const auto n = static_cast<uint64_t>(reader.get<int64_t>());
+        state.best[s] = reader.get_vector<Candidate>(n);
+        check_best(state.best[s], state.plan.take[s], state.pieces);
+    }
+    state.row_sums.off = reader.get<int64_t>();
+    state.row_sums.worst_row = reader.get<int64_t>();
+    state.row_sums.worst_sum = reader.get<double>();
+    reader.end();
+    if (state.row_sums.off < 0 || !std::isfinite(state.row_sums.worst_sum))
+        StateReader::fail("row sums out of range");
+    return state;
+}
+
+}  // namespace dqcore

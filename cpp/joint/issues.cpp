@@ -1,0 +1,204 @@
+// Label issues: one pass that scores every row and keeps, for each selection of the plan, the best
+// rows seen so far. Nothing of size n x K is copied or sorted.
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include "joint/issue_state.h"
+#include "joint/pass.h"
+#include "joint/quality.h"
+
+namespace dqcore {
+namespace cpu {
+namespace {
+
+// One worker's best rows of each selection: at most twice as many as are wanted and some, then cut
+// to those. The bar of a selection is the least key that can still count, that of a class the least
+// of its selections by rival: most rows stay below the latter and are done with one comparison.
+class Selections {
+public:
+    explicit Selections(const IssuePlan& plan)
+        : plan_(plan),
+          bar_(plan.take.size(), -std::numeric_limits<double>::infinity()),
+          class_bar_(plan.first.size() - 1),
+          best_(plan.take.size()) {
+        for (size_t k = 0; k < class_bar_.size(); ++k) lower_class_bar(k);
+    }
+
+    // A row of class k whose keys by rival are at most `most`; p are its probabilities.
+    template <class T>
+    void offer(const T* p, size_t k, double most, int64_t row) {
+        const auto given = static_cast<double>(p[k]);
+        const auto first = static_cast<size_t>(plan_.first[k]);
+        const auto last = static_cast<size_t>(plan_.first[k + 1]);
+        // The plan has a class's own selection, where there is one, first.
+        const bool own = first < last && static_cast<size_t>(plan_.rival[first]) == k;
+        if (own) offer_one(first, k, -given, row);
+        if (most < class_bar_[k]) return;
+        for (size_t s = first + (own ? 1 : 0); s < last; ++s)
+            offer_one(s, k, static_cast<double>(p[plan_.rival[s]]) - given, row);
+    }
+
+    std::vector<std::vector<Candidate>>& best() { return best_; }
+
+private:
+    static constexpr int64_t kSlack = 64;  // so that short lists are not cut at every other row
+
+    void offer_one(size_t s, size_t k, double key, int64_t row) {
+        if (key >= bar_[s]) [[unlikely]]
+            keep(s, k, {key, row});
+    }
+
+    void keep(size_t s, size_t k, Candidate candidate) {
+        std::vector<Candidate>& best = best_[s];
+        best.push_back(candidate);
+        const int64_t take = plan_.take[s];
+        if (static_cast<int64_t>(best.size()) < 2 * take + kSlack) return;
+        joint::keep_best(best, take);
+        bar_[s] = best[static_cast<size_t>(take - 1)].key;
+        lower_class_bar(k);
+    }
+
+    // +infinity where the class has no selection by rival.
+    void lower_class_bar(size_t k) {
+        double least = std::numeric_limits<double>::infinity();
+        for (int64_t s = plan_.first[k]; s < plan_.first[k + 1]; ++s) {
+            const auto at = static_cast<size_t>(s);
+            if (static_cast<size_t>(plan_.rival[at]) != k) least = std::min(least, bar_[at]);
+        }
+        class_bar_[k] = least;
+    }
+
+    const IssuePlan& plan_;
+    std::vector<double> bar_, class_bar_;
+    std::vector<std::vector<Candidate>> best_;
+};
+
+class IssuePass {
+public:
+    IssuePass(const IssuePlan& plan, const JointInput& in, int64_t row_start, IssueRows& rows)
+        : plan_(plan),
+          in_(in),
+          n_classes_(static_cast<int64_t>(plan.thresholds.size())),
+          row_start_(row_start),
+          rows_(rows),
+          score_(plan.options.rank_by, n_classes_,
+                 plan.options.adjust ? plan.thresholds : std::vector<double>()),
+          low_score_(joint::low_quality(plan.options.filter), n_classes_, {}) {
+        const auto n = static_cast<size_t>(in.labels.size);
+        rows.start = row_start;
+        rows.quality.resize(n);
+        rows.suggested.resize(n);
+        rows.flags.resize(n);
+        if (joint::has_low_score(plan.options)) rows.low_score.resize(n);
+    }
+
+    bool wants_runner_up() const {
+        return score_.wants_runner_up() ||
+               (!rows_.low_score.empty() && low_score_.wants_runner_up());
+    }
+
+    template <class T>
+    void operator()(const joint::Block<T>& block, Selections& selections) {
+        for (int64_t r = 0; r < block.n; ++r) {
+            const int64_t i = block.begin + r;
+            const auto at = static_cast<size_t>(i);
+            const int64_t label = joint::label_at(in_.labels, i, n_classes_);
+            const T* p = block.row(r);
+            const T* runner_up = block.runner_up ? block.runner_up + r : nullptr;
+            const int64_t argmax = block.argmax[r];
+            rows_.quality[at] = score_(p, label, argmax, runner_up);
+            if (!rows_.low_score.empty())
+                rows_.low_score[at] = low_score_(p, label, argmax, runner_up);
+            rows_.suggested[at] = block.argmax[r];
+            rows_.flags[at] = flags(p, label, argmax, block.guess[r]);
+            const double most =
+                argmax == label ? 0.0
+                                : static_cast<double>(p[argmax]) - static_cast<double>(p[label]);
+            selections.offer(p, static_cast<size_t>(label), most, row_start_ + i);
+        }
+    }
+
+private:
+    // Whether the given label would be the argmax if it were 1e-6 more probable.
+    template <class T>
+    static bool as_given(const T* p, int64_t label, int64_t argmax) {
+        if (label == argmax) return true;
+        const double raised = static_cast<double>(p[label]) + kTolerance;
+        const auto top = static_cast<double>(p[argmax]);
+        return raised > top || (raised == top && label < argmax);
+    }
+
+    template <class T>
+    uint8_t flags(const T* p, int64_t label, int64_t argmax, int64_t guess) const {
+        if (as_given(p, label, argmax)) return joint::kAsGiven;
+        uint8_t result = 0;
+        if (guess >= 0 && guess != label) result |= joint::kOffDiagonal;
+        if (argmax != label) result |= joint::kOtherArgmax;
+        return result;
+    }
+
+    const IssuePlan& plan_;
+    const JointInput& in_;
+    const int64_t n_classes_, row_start_;
+    IssueRows& rows_;
+    const joint::Scorer score_, low_score_;
+};
+
+// Rows of each given class.
+std::vector<int64_t> count_classes(const JointInput& in) {
+    std::vector<int64_t> counts(static_cast<size_t>(in.pred_probs.cols));
+    for (int64_t i = 0; i < in.labels.size; ++i)
+        ++counts[static_cast<size_t>(joint::label_at(in.labels, i, in.pred_probs.cols))];
+    return counts;
+}
+
+}  // namespace
+
+void update(IssueState& state, const JointInput& in, int64_t row_start, const Run& run) {
+    IssueState fresh(state.plan);
+    if (in.labels.size > 0) fresh.pieces.emplace_back();
+    IssueRows none;
+    IssuePass pass(state.plan, in, row_start, in.labels.size > 0 ? fresh.pieces[0] : none);
+    joint::ScanOptions options;
+    options.thresholds = state.plan.thresholds;
+    options.collision = state.plan.options.collision;
+    options.runner_up = pass.wants_runner_up();
+    std::vector<Selections> selections(static_cast<size_t>(run.threads), Selections(state.plan));
+    joint::scan_rows(in.pred_probs, options, run, "issues", fresh.row_sums,
+                     [&](const auto& block, int worker) {
+                         pass(block, selections[static_cast<size_t>(worker)]);
+                     });
+    if (fresh.row_sums.off > 0) fresh.row_sums.worst_row += row_start;
+    for (Selections& s : selections) joint::merge_best(fresh, s.best());
+    state.merge(std::move(fresh));
+}
+
+Issues label_issues(const JointInput& in, const IssueOptions& options,
+                    Matrix<const int64_t> calibrated, const Run& run) {
+    const int64_t n = in.pred_probs.cols;
+    std::vector<double> thresholds = joint::data_thresholds(in, run);
+    std::vector<int64_t> class_counts, own;
+    if (joint::prunes(options.filter)) {
+        if (calibrated.data) {
+            class_counts = count_classes(in);
+        } else {
+            RowSums sums;
+            const JointCounts counts =
+                finish(confident_joint(in, thresholds, options.collision, sums, run));
+            own.resize(counts.counts.size());
+            calibrate({counts.counts.data(), n, n}, {counts.class_counts.data(), n},
+                      {own.data(), n, n});
+            calibrated = {own.data(), n, n};
+            class_counts = counts.class_counts;
+        }
+    }
+    IssueState state(plan_issues(options, std::move(thresholds), calibrated,
+                                 {class_counts.data(), static_cast<int64_t>(class_counts.size())}));
+    update(state, in, 0, run);
+    return std::move(state).finish();
+}
+
+}  // namespace cpu
+}  // namespace dqcore
