@@ -113,6 +113,7 @@ public:
             fail("an array has another length than the state's sizes say");
         if (expected > rest_.size() / sizeof(T)) fail("too short");
         std::vector<T> values(static_cast<size_t>(expected));
+        if (values.empty()) return values;
         std::memcpy(values.data(), rest_.data(), values.size() * sizeof(T));
         rest_.remove_prefix(values.size() * sizeof(T));
         return values;
