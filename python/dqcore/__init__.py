@@ -1,6 +1,12 @@
 """dqcore finds what is wrong with a data set, exactly and fast."""
 
 from ._backend import BackendError
+
+# `audit` is a folder of modules too; the name belongs to the function, see audit/__init__.py.
+from .audit.audit import audit
+from .audit.errors import CorruptFileError
+from .audit.result import Audit
+from .audit.versions import show_versions
 from .joint import (
     ConfidentJoint,
     IssueState,
@@ -15,8 +21,10 @@ from .knn import KnnDisagreement, KnnGraph, KnnState, knn_disagreement, knn_grap
 from .slices import Slice, SliceState, SliceTable, slice_errors
 
 __all__ = [
+    "Audit",
     "BackendError",
     "ConfidentJoint",
+    "CorruptFileError",
     "IssueState",
     "JointState",
     "KnnDisagreement",
@@ -27,10 +35,12 @@ __all__ = [
     "SliceState",
     "SliceTable",
     "ThresholdState",
+    "audit",
     "confident_joint",
     "knn_disagreement",
     "knn_graph",
     "label_issues",
     "label_quality",
+    "show_versions",
     "slice_errors",
 ]

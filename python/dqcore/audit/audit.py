@@ -1,0 +1,177 @@
+"""The main job: everything the rooms can say about one data set, in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import _check
+from ..joint import confident_joint, label_issues
+from ..knn import METRICS, knn_disagreement, knn_graph
+from ..slices import slice_errors
+from . import findings
+from .inputs import labels_and_names, with_split
+from .result import Audit
+from .versions import runtime
+
+# Angles carry more than lengths once there are more than a few columns (cleanlab draws the line here too).
+MOST_EUCLIDEAN_COLUMNS = 3
+SLICE_LEVEL = 2
+
+
+def audit(
+    labels: ArrayLike,
+    *,
+    features: ArrayLike | None = None,
+    pred_probs: ArrayLike | None = None,
+    columns: object = None,
+    split: ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
+    k: int = 10,
+    metric: str | None = None,
+    backend: str = "auto",
+    threads: int = 0,
+    progress: _check.Progress = None,
+) -> Audit:
+    """Find what is wrong with a labelled data set.
+
+    Looks for label errors where `pred_probs` are given (confident learning), for labels that disagree with
+    their neighbours' where `features` are given, and then for the values of `columns`, and pairs of them,
+    where the errors found gather.
+
+    Parameters
+    ----------
+    labels : (n,) array_like of int or str
+        Classes in [0, n_classes), or names.
+    features : (n, d) array_like, optional
+        Finite numbers in which near rows should have the same label, such as embeddings.
+    pred_probs : (n, n_classes) array_like of float, optional
+        Probability of each class, from a model that has not seen the row's own label (cross-validated).
+    columns : mapping, data frame or (n, m) integer array, optional
+        What else is known of each row: annotator, device, source. See `slice_errors`.
+    split : (n,) array_like, optional
+        Which part of the data a row belongs to ("train", "test"); one more of `columns`, named "split".
+    class_names : sequence of str, optional
+        Name of each class. Left out: the sorted distinct labels where those are strings, else the numbers.
+    k : int
+        Neighbours of each row, 1 <= k < n.
+    metric : {None, "euclidean", "cosine"}
+        Distance between rows of `features`; None is cosine above 3 columns, else euclidean.
+    backend : {"auto", "cpu", "cuda", "reference"}
+        Where to run; "auto" follows the data.
+    threads : int
+        0 for all that the process may use.
+    progress : callable, optional
+        Called as progress(stage, done, total) now and then.
+
+    Returns
+    -------
+    Audit
+        What was found; `print` it, or `save` it.
+
+    Raises
+    ------
+    TypeError
+        Where an argument has a wrong type or dtype.
+    ValueError
+        Where lengths differ, a value is out of range (names argument, row, value), or `columns` or `split`
+        are given without `pred_probs` or `features`, so that there are no errors to gather.
+    BackendError
+        Where the backend named cannot run here.
+
+    References
+    ----------
+    Northcutt, Jiang, Chuang (2021), "Confident learning: estimating uncertainty in dataset labels", JAIR 70.
+    Wilson (1972), "Asymptotic properties of nearest neighbor rules using edited data", IEEE Trans. SMC 2(3).
+    Sagadeeva, Boehm (2021), "SliceLine: fast, linear-algebra-based slice finding", SIGMOD.
+
+    Examples
+    --------
+    >>> import dqcore as dq
+    >>> features = [[0.0], [0.1], [0.2], [0.3], [9.0], [9.1], [9.2], [9.3]]
+    >>> found = dq.audit([0, 0, 0, 1, 1, 1, 1, 1], features=features, k=3)
+    >>> found.top(1)["row"], found.top(1)["suggested"]
+    (array([3]), array([0], dtype=int32))
+    """
+    started = time.time()
+    n_columns = None if pred_probs is None else _check.pred_probs("pred_probs", pred_probs).shape[1]
+    given, names = labels_and_names(labels, class_names, n_columns)
+    together = with_split(columns, split)
+    _check_lengths(len(given), pred_probs=pred_probs, features=features, split=split)
+    _check_evidence(together, columns, pred_probs, features)
+    _check.run_options(threads, progress)
+    if features is not None:
+        metric = _metric(metric, features)
+    run: dict[str, Any] = {"backend": backend, "threads": threads, "progress": progress}
+    seconds: dict[str, float] = {}
+
+    joint = issues = graph = disagreement = slices = None
+    if features is not None:
+        with _clock(seconds, "knn"):
+            graph = knn_graph(features, k, metric=metric or METRICS[0], **run)
+            disagreement = knn_disagreement(given, graph, n_classes=max(1, len(names)), **run)
+    if pred_probs is not None:
+        with _clock(seconds, "joint"):
+            joint = confident_joint(given, pred_probs, **run)
+            issues = label_issues(given, pred_probs, joint=joint, **run)
+    table = findings.issue_table(given, issues, disagreement)
+    if together is not None:
+        with _clock(seconds, "slices"):
+            errors = table[findings.main_flag(issues is not None)]
+            slices = slice_errors(errors, together, max_level=SLICE_LEVEL, **run)
+
+    return Audit(
+        issues=table,
+        class_names=names,
+        class_counts=np.bincount(given, minlength=len(names)).astype(np.int64),
+        joint=joint,
+        graph=graph,
+        disagreement=disagreement,
+        slices=slices,
+        provenance={
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            "seconds": seconds | {"all": time.time() - started},
+            "parameters": {"k": k, "metric": metric, "slice_level": SLICE_LEVEL},
+            "run": {"backend": backend, **runtime(threads)},
+        },
+    )
+
+
+def _check_lengths(n: int, **arrays: object) -> None:
+    for name, value in arrays.items():
+        if value is not None:
+            shape = np.shape(cast("ArrayLike", value))
+            if not shape:
+                raise TypeError(
+                    f"{name} must have a row for each label, got {type(value).__name__}"
+                )
+            _check.same_length("labels", n, name, shape[0])
+
+
+def _check_evidence(
+    together: object, columns: object, pred_probs: object, features: object
+) -> None:
+    if together is not None and pred_probs is None and features is None:
+        name = "split" if columns is None else "columns"
+        raise ValueError(
+            f"{name} needs pred_probs or features: slices gather the errors those show"
+        )
+
+
+def _metric(metric: str | None, features: ArrayLike) -> str:
+    if metric is not None:
+        return _check.choice("metric", metric, METRICS)
+    shape = np.shape(features)
+    return "cosine" if len(shape) == 2 and shape[1] > MOST_EUCLIDEAN_COLUMNS else "euclidean"
+
+
+@contextmanager
+def _clock(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

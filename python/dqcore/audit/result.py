@@ -1,0 +1,159 @@
+"""The result of an audit: what it holds, how it is ranked, shown, saved and loaded."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _check
+from . import findings, text
+
+if TYPE_CHECKING:
+    from ..joint import ConfidentJoint
+    from ..knn import KnnDisagreement, KnnGraph
+    from ..slices import SliceTable
+
+RANKINGS = ("label", "disagreement")
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What an audit found.
+
+    Attributes
+    ----------
+    issues : (n,) structured array
+        One row for each example. `row`; `given`, the label as it is; `suggested`, the label that the
+        probabilities (else the neighbours) favour; `is_label_issue`, `label_quality` in [0, 1] (higher is
+        better), `label_suggested`; `is_disagreement_issue` (more than half of the neighbours' votes go to
+        other labels and another label has most), `disagreement` in [0, 1], `disagreement_margin`,
+        `disagreement_suggested`. False, NaN and -1 where the evidence was not given.
+    class_names : tuple of str
+        Name of each class.
+    class_counts : (n_classes,) int64
+        Rows of each class, as labelled.
+    joint : ConfidentJoint or None
+        Counts of given against true labels; None without `pred_probs`.
+    graph : KnnGraph or None
+        Nearest neighbours of each row; None without `features`.
+    disagreement : KnnDisagreement or None
+        Disagreement of each row's neighbours; None without `features`.
+    slices : SliceTable or None
+        Where the errors gather, worst first; None without `columns` or `split`.
+    provenance : dict
+        When, with what and on what it was made. Not the same from run to run; everything else is.
+    """
+
+    issues: NDArray[np.void]
+    class_names: tuple[str, ...]
+    class_counts: NDArray[np.int64]
+    joint: ConfidentJoint | None = None
+    graph: KnnGraph | None = None
+    disagreement: KnnDisagreement | None = None
+    slices: SliceTable | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.issues)
+
+    def __repr__(self) -> str:
+        """Return the summary, in a few lines."""
+        return text.short(self)
+
+    def __str__(self) -> str:
+        """Return the findings as text for a terminal."""
+        return text.report(self)
+
+    @cached_property
+    def noise(self) -> findings.NoiseRate | None:
+        """The estimated share of wrong labels, with its interval; None without `pred_probs`."""
+        return None if self.joint is None else findings.noise_rate(self.joint)
+
+    @cached_property
+    def summary(self) -> tuple[findings.SummaryRow, ...]:
+        """A line for each kind of issue looked for: (issue, rows, share, verdict)."""
+        return findings.summary(
+            self.issues, self.class_counts, self.noise, self.disagreement, self.slices
+        )
+
+    @cached_property
+    def confusions(self) -> tuple[findings.Confusion, ...]:
+        """Pairs (given, suggested, rows) among the rows flagged, the most frequent first."""
+        flag = findings.main_flag(self.joint is not None)
+        return findings.confusions(self.issues, flag, max(1, len(self.class_names)))
+
+    def top(self, n: int = 20, by: str | None = None) -> NDArray[np.void]:
+        """Return the rows of `issues` to look at first.
+
+        Parameters
+        ----------
+        n : int
+            At most this many; only rows that are flagged are given.
+        by : {"label", "disagreement"}, optional
+            "label": lowest label quality first. "disagreement": highest disagreement, then highest margin,
+            first. Ties go to the lower row. Left out: "label" where there were `pred_probs`.
+
+        Raises
+        ------
+        ValueError
+            Where `by` is unknown, or names evidence that was not given.
+        """
+        n = _check.integer("n", n, 0)
+        by = self._ranking() if by is None else _check.choice("by", by, RANKINGS)
+        if (self.joint if by == "label" else self.disagreement) is None:
+            needs = "pred_probs" if by == "label" else "features"
+            raise ValueError(f"by={by!r} needs an audit with {needs}")
+        rows = np.flatnonzero(self.issues[f"is_{by}_issue"])
+        found = self.issues[rows]
+        if by == "label":
+            order = np.argsort(found["label_quality"], kind="stable")
+        else:
+            order = np.lexsort((-found["disagreement_margin"], -found["disagreement"]))
+        return found[order[:n]]
+
+    def _ranking(self) -> str:
+        return "disagreement" if self.joint is None else "label"
+
+    def to_json(self) -> str:
+        """Return the report as JSON; docs/report.md describes it. NaN becomes null."""
+        from . import report
+
+        return report.to_json(self)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write report.json and the arrays into `folder`, whole or not at all.
+
+        A result that already lies there is replaced in one step; at no time, not even when the process is
+        killed or the disk is full, is there a mixture. Parent folders are made.
+
+        Raises
+        ------
+        FileExistsError
+            Where `folder` holds anything else than a result of dqcore, which is left alone.
+        OSError
+            Where writing fails; the old result is as it was.
+        """
+        from . import report
+
+        report.save(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Audit:
+        """Return the audit saved in `folder`. No pickle is ever read.
+
+        Raises
+        ------
+        CorruptFileError
+            Where a file is damaged, or not of this kind or version.
+        OSError
+            Where a file cannot be read.
+        """
+        from . import report
+
+        return report.load(folder)

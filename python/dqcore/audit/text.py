@@ -1,0 +1,146 @@
+"""Plain text for people: tables, shares, and names from the data made safe for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..slices import SliceTable
+    from .result import Audit
+
+MOST_CHARACTERS = 60
+
+
+def printable(text: object, most: int = MOST_CHARACTERS) -> str:
+    """Return `text` on one line without control characters, at most `most` characters long.
+
+    What a terminal would act on or hide (escape codes, line ends, direction marks, lone surrogates)
+    comes out as its escape, so a name in a data set cannot move the cursor or fake a line.
+    """
+    text = str(text)
+    cut = text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return "".join(c if c.isprintable() else _escape(c) for c in cut)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def width(text: str) -> int:
+    """Return how many columns a terminal gives `text`."""
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def share(value: float) -> str:
+    """Return 0.1234 as "12.3 %", and "-" where there is none."""
+    return "-" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
+    """Return rows under a header; columns that hold only numbers, shares or "-" stand to the right."""
+    cells = [list(header), *(list(row) for row in rows)]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(width(cell) for cell in column) for column in columns]
+    right = [bool(rows) and all(_is_number(cell) for cell in column[1:]) for column in columns]
+    lines = []
+    for row in cells:
+        padded = (
+            " " * (w - width(cell)) + cell if r else cell + " " * (w - width(cell))
+            for cell, w, r in zip(row, widths, right, strict=True)
+        )
+        lines.append((indent + "  ".join(padded)).rstrip())
+    return "\n".join(lines)
+
+
+def _is_number(cell: str) -> bool:
+    return cell != "" and set(cell) <= set("0123456789.,-% ")
+
+
+# ---- an audit --------------------------------------------------------------------------------------
+
+
+def short(audit: Audit) -> str:
+    """Return the summary of `audit`."""
+    rows = [
+        (line.issue, f"{line.rows:,}", share(line.share), line.verdict) for line in audit.summary
+    ]
+    return f"{sizes(audit)}\n\n{table(('issue', 'rows', 'share', 'verdict'), rows)}"
+
+
+def sizes(audit: Audit) -> str:
+    """Return what was audited, on one line."""
+    parts = [f"{len(audit):,} rows", f"{len(audit.class_names):,} classes"]
+    if audit.graph is not None:
+        parts.append(f"{audit.graph.k} neighbours by {audit.graph.metric} distance")
+    return ", ".join(parts)
+
+
+def report(audit: Audit, top: int = 10) -> str:
+    """Return everything of `audit` that fits a screen or two: summary, confusions, slices, rows to look at."""
+    parts = [short(audit)]
+    names = [printable(name, 24) for name in audit.class_names]
+    if audit.confusions:
+        rows = [(names[c.given], names[c.suggested], f"{c.rows:,}") for c in audit.confusions[:top]]
+        parts.append("most confused\n" + table(("given", "suggested", "rows"), rows))
+    if audit.slices is not None and len(audit.slices):
+        parts.append("worst slices\n" + slice_rows(audit.slices, top))
+    by = "label" if audit.joint is not None else "disagreement"
+    if (audit.joint is not None or audit.disagreement is not None) and len(
+        found := audit.top(top, by)
+    ):
+        parts.append(f"rows to look at first, by {by}\n" + _examples(found, names))
+    return "\n\n".join(parts)
+
+
+def slice_rows(slices: SliceTable, top: int) -> str:
+    """Return the first `top` slices as a table."""
+    rows = [
+        (
+            slice_name(s.predicate),
+            f"{s.size:,}",
+            f"{s.error_sum:,.0f}",
+            share(s.error_rate),
+            f"{share(s.low)} to {share(s.high)}",
+            f"{s.lift:.2f}",
+        )
+        for s in slices[:top]
+    ]
+    return table(("slice", "rows", "flagged", "share", "95 % interval", "lift"), rows)
+
+
+def slice_name(predicate: Sequence[tuple[object, object]]) -> str:
+    """Return "column = value & column = value", safe for a terminal."""
+    return " & ".join(
+        f"{printable(column, 24)} = {printable(value, 24)}" for column, value in predicate
+    )
+
+
+def _examples(found: NDArray[np.void], names: Sequence[str]) -> str:
+    rows = [
+        (
+            f"{row['row']}",
+            names[row["given"]],
+            names[row["suggested"]] if row["suggested"] >= 0 else "-",
+            _decimal(row["label_quality"]),
+            _decimal(row["disagreement"]),
+        )
+        for row in found
+    ]
+    return table(("row", "given", "suggested", "label quality", "disagreement"), rows)
+
+
+def _decimal(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
