@@ -1,0 +1,298 @@
+"""The command line: `dqcore demo | audit | info`, also `python -m dqcore`.
+
+stdout holds the result only; progress, warnings and errors go to stderr. Exit codes: 0 fine, 1 a --fail-on bound was
+reached, 2 bad input or usage, 3 input/output, 4 backend missing, 70 an error of dqcore itself, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from .._backend import BackendError
+from .text import printable
+
+if TYPE_CHECKING:
+    from .result import Audit
+
+OK, BOUND_REACHED, BAD_INPUT, INPUT_OUTPUT, NO_BACKEND, INTERNAL, INTERRUPTED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    70,
+    130,
+)
+BACKENDS = ("auto", "cpu", "cuda", "reference")
+SHARES = ("noise", "label", "disagreement")
+
+
+class Bound(NamedTuple):
+    """A share that must not be reached: "noise>5%"."""
+
+    name: str
+    strict: bool  # ">", else ">="
+    share: float
+    text: str
+
+
+def bound(text: str) -> Bound:
+    """Return the bound that `text` means, such as "noise>5%" or "label>=0.02"."""
+    name, sign, value = (part.strip() for part in text.partition(">"))
+    strict = not value.startswith("=")
+    number, percent = value.removeprefix("=").strip(), 1.0
+    if number.endswith("%"):
+        number, percent = number[:-1].strip(), 100.0
+    try:
+        share = float(number) / percent
+    except ValueError:
+        share = -1.0
+    if name not in SHARES or not sign or not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no bound; want one of {', '.join(SHARES)}, then > or >=, "
+            "then a share such as 5% or 0.05"
+        )
+    return Bound(name, strict, share, text.strip())
+
+
+def reached(found: Audit, bounds: Sequence[Bound]) -> list[str]:
+    """Return a line for each of `bounds` that `found` reaches; ValueError where one cannot be told."""
+    shares = {line.issue: line.share for line in found.summary}
+    if found.noise is not None:
+        shares["noise"] = found.noise.rate
+    lines = []
+    for b in bounds:
+        if b.name not in shares:
+            needs = "features" if b.name == "disagreement" else "pred_probs"
+            raise ValueError(f"--fail-on {b.text!r} needs {needs}, which the input does not hold")
+        value = shares[b.name]
+        if value > b.share or (value == b.share and not b.strict):
+            lines.append(f"{b.name} is {100 * value:.2f} %, and --fail-on says {b.text}")
+    return lines
+
+
+# ---- arguments -------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        "dqcore", description="Find what is wrong with a labelled data set.", allow_abbrev=False
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="demo | audit | info")
+
+    demo = commands.add_parser("demo", help="plant errors in 1,797 real digits and find them")
+    demo.add_argument("--seed", type=_whole(0), default=0, help="what is planted where (default 0)")
+    demo.add_argument("--out", metavar="DIR", help="save the audit in this folder")
+    _add_run(demo)
+
+    audit = commands.add_parser("audit", help="audit a data set", epilog=LAYOUT)
+    audit.add_argument("file", metavar="FILE.npz", help="labels, pred_probs, features, columns")
+    audit.add_argument(
+        "--out", metavar="DIR", help="save the result in this folder, whole or not at all"
+    )
+    for name in ("labels", "pred-probs", "features", "class-names", "split"):
+        audit.add_argument(
+            f"--{name}",
+            metavar="[FILE:]KEY",
+            help=f"where {name.replace('-', '_')} are, if elsewhere",
+        )
+    audit.add_argument(
+        "--k", type=_whole(1), default=10, help="neighbours of each row (default 10)"
+    )
+    audit.add_argument(
+        "--metric",
+        choices=("euclidean", "cosine"),
+        help="default: cosine above 3 columns, else euclidean",
+    )
+    audit.add_argument("--top", type=_whole(0), default=10, help="lines of each list (default 10)")
+    audit.add_argument(
+        "--fail-on",
+        type=bound,
+        action="append",
+        default=[],
+        metavar="BOUND",
+        help='exit with 1 where reached, e.g. "noise>5%%"; also label, disagreement; may be repeated',
+    )
+    _add_run(audit)
+
+    info = commands.add_parser("info", help="versions, instruction set, threads, backends")
+    info.add_argument("--json", action="store_true", help="print JSON")
+    return top
+
+
+LAYOUT = (
+    "FILE.npz holds labels, and any of pred_probs (n, n_classes), features (n, d), class_names, and columns: either "
+    "codes (n, m) with column_names, category_names and category_offsets, or one array for each column, columns/NAME."
+)
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--threads", type=_whole(0), default=0, help="0: all there are (default)")
+    command.add_argument(
+        "--backend", choices=BACKENDS, default="auto", help="where to run (default auto)"
+    )
+    command.add_argument("--format", choices=("text", "json"), default="text", help="what to print")
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"want a whole number from {least} up, got {text!r}")
+        return value
+
+    return whole
+
+
+# ---- commands --------------------------------------------------------------------------------------
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from . import demo
+
+    done = demo.run(args.seed, backend=args.backend, threads=args.threads, progress=_progress())
+    if args.out is not None:
+        _save(done.found, args.out)
+    if args.format == "json":
+        import json
+
+        _print(json.dumps(demo.plain(done), indent=1))
+    else:
+        _print(demo.text(done))
+    return OK
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from . import text
+    from .audit import audit
+    from .load import data_set
+
+    given = {
+        name: getattr(args, name)
+        for name in ("labels", "pred_probs", "features", "class_names", "split")
+        if getattr(args, name) is not None
+    }
+    found = audit(
+        **data_set(args.file, given),
+        k=args.k,
+        metric=args.metric,
+        backend=args.backend,
+        threads=args.threads,
+        progress=_progress(),
+    )
+    lines = reached(found, args.fail_on)
+    if args.out is not None:
+        _save(found, args.out)
+    _print(found.to_json().rstrip("\n") if args.format == "json" else text.report(found, args.top))
+    for line in lines:
+        _tell(line)
+    return BOUND_REACHED if lines else OK
+
+
+def _info(args: argparse.Namespace) -> int:
+    from .versions import versions, versions_text
+
+    if args.json:
+        import json
+
+        _print(json.dumps(versions(), indent=1))
+    else:
+        _print(versions_text())
+    return OK
+
+
+def _save(found: Audit, folder: str) -> None:
+    found.save(folder)
+    _tell(f"saved in {printable(folder, 300)}")
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"dqcore: {line}\n")
+
+
+def _progress() -> Callable[[str, int, int], None] | None:
+    """Return a line of progress on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(stage: str, done: int, total: int) -> None:
+        end = "\r\x1b[K" if done >= total else ""
+        sys.stderr.write(f"\r\x1b[K{stage} {100 * done // max(1, total)} %{end}")
+        sys.stderr.flush()
+
+    return show
+
+
+def _warner() -> Callable[..., None]:
+    """Return what shows a warning: on stderr, each text once, without a place in the code."""
+    told: set[str] = set()
+
+    def warn(message: Warning | str, *_: object, **__: object) -> None:
+        line = f"warning: {printable(message, 1000)}"
+        if line not in told:
+            told.add(line)
+            _tell(line)
+
+    return warn
+
+
+# ---- the entry point -------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has told what is wrong
+        return int(stop.code or 0)
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks comes out as an escape instead of an exception.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warner()
+            return {"demo": _demo, "audit": _audit, "info": _info}[args.command](args)
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return INTERRUPTED
+    except BackendError as error:
+        return _failed(error, NO_BACKEND)
+    except BrokenPipeError:
+        # Whoever reads has gone; nothing may be flushed to it when the interpreter leaves.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INPUT_OUTPUT
+    except (OSError, MemoryError) as error:
+        return _failed(error, INPUT_OUTPUT)
+    except (ValueError, TypeError) as error:
+        return _failed(error, BAD_INPUT)
+    except Exception:  # noqa: BLE001 - 1 would say that a bound was reached
+        import traceback
+
+        traceback.print_exc()
+        _tell("this is an error of dqcore, not of your data; please report it with the lines above")
+        return INTERNAL
+
+
+def _failed(error: BaseException, code: int) -> int:
+    if isinstance(error, OSError) and error.filename is not None:
+        message = f"{error.strerror}: {Path(os.fsdecode(error.filename))}"
+    else:
+        message = str(error) or type(error).__name__
+    _tell(f"error: {printable(message, 2000)}")
+    return code
