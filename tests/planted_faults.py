@@ -131,6 +131,56 @@ FAULTS = [
         "float value = 0.0f;",
         "tests/test_exact.py::test_every_half_becomes_the_float_that_it_is",
     ),
+    # ---- the main job ----
+    Fault(
+        "audit: the old result goes before the new one is there",
+        "python/dqcore/audit/save.py",
+        "            _exchange(temporary, target)\n",
+        "            shutil.rmtree(target)\n            temporary.rename(target)\n",
+        "tests/test_audit.py::test_killed_at_each_step_it_leaves_a_whole_result",
+    ),
+    Fault(
+        "audit: folders of others are replaced",
+        "python/dqcore/audit/save.py",
+        "    if any(target.iterdir()) and not is_ours(target):\n",
+        "    if False:\n",
+        "tests/test_audit.py::test_result_is_replaced_as_a_whole_and_nothing_else_is_touched",
+    ),
+    Fault(
+        "audit: a file's size is not checked before memory is asked for",
+        "python/dqcore/audit/load.py",
+        "    if wanted > limit:\n",
+        "    if False:\n",
+        "tests/test_audit.py::test_size_is_checked_before_memory_is_asked_for",
+    ),
+    Fault(
+        "audit: a name acts on the terminal",
+        "python/dqcore/audit/text.py",
+        "c if c.isprintable() else _escape(c)",
+        "c",
+        "tests/test_audit.py::test_hostile_names_survive_and_cannot_act",
+    ),
+    Fault(
+        "audit: NaN in JSON",
+        "python/dqcore/audit/report.py",
+        "return value if np.isfinite(value) else None",
+        "return value",
+        "tests/test_audit.py::test_no_rows",
+    ),
+    Fault(
+        "audit: a bound that is reached exits with 0",
+        "python/dqcore/audit/cli.py",
+        "return BOUND_REACHED if lines else OK",
+        "return OK",
+        "tests/test_cli.py::test_fail_on",
+    ),
+    Fault(
+        "audit: a row's own label votes in the demo",
+        "python/dqcore/audit/demo.py",
+        "labels[graph.indices.ravel()]",
+        "labels[rows]",
+        "tests/test_demo.py::test_probabilities_come_from_the_labels_as_they_stand",
+    ),
 ]
 
 
