@@ -92,6 +92,17 @@ def test_many_columns_are_the_reference(rng):
         )
 
 
+def test_hundreds_of_columns_are_the_reference(rng):
+    n_categories = [2] * 90
+    codes = random_codes(rng, 40, n_categories)
+    errors = (rng.random(40) < 0.5).astype(np.uint8)
+    for level in (1, 2):
+        assert_same_bits(
+            counts_by(_cpu, errors, codes, n_categories, max_level=level),
+            counts_by(reference, errors, codes, n_categories, max_level=level),
+        )
+
+
 @settings(deadline=None, max_examples=100)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -13,6 +13,9 @@ namespace {
 
 // 2^15 cells of 8 bytes: two or three such tables fit a core's second-level cache.
 constexpr int64_t kWideCells = 1 << 15;
+// Columns tried for a table: those from its first one on. Keeps a plan over hundreds of columns
+// linear in the number of crossings.
+constexpr int32_t kCandidates = 64;
 // All tables of one worker together: 256 MiB of 0/1 counts.
 constexpr int64_t kAllCells = 1 << 25;
 
@@ -112,13 +115,17 @@ private:
     int32_t best_addition(const Columns& columns, int64_t product) {
         int32_t best = -1;
         int64_t best_gain = 0, best_radix = 0;
-        for (const int32_t c : all_) {
+        const auto m = static_cast<int32_t>(all_.size());
+        const int32_t first = m > kCandidates ? columns.front() : 0;
+        const int32_t end = std::min(first + kCandidates, m);
+        for (int32_t c = first; c < end; ++c) {
             const int64_t radix = radix_[static_cast<size_t>(c)];
             if (saturating_product(product, radix) > kWideCells) continue;
             if (std::binary_search(columns.begin(), columns.end(), c)) continue;
             int64_t gain = 0;
+            Columns with;
             each_subset(columns, level_ - 1, [&](const Columns& rest) {
-                Columns with = rest;
+                with.assign(rest.begin(), rest.end());
                 with.insert(std::upper_bound(with.begin(), with.end(), c), c);
                 gain += !covered_[ranks_.rank(with)];
             });

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -13,9 +14,9 @@ namespace dqcore::cpu {
 // The tables of a plan, empty until rows come.
 class SliceTables {
 public:
-    SliceTables(const SliceSpec& spec, SlicePlan plan)
-        : plan(std::move(plan)), unit(spec.error_exponent) {
-        for (const auto& planned : this->plan.tables) {
+    SliceTables(const SliceSpec& spec, std::shared_ptr<const SlicePlan> shared)
+        : plan(std::move(shared)), unit(spec.error_exponent) {
+        for (const auto& planned : plan->tables) {
             std::vector<int64_t> categories;
             for (const int32_t c : planned.columns)
                 categories.push_back(spec.n_categories[static_cast<size_t>(c)]);
@@ -27,7 +28,7 @@ public:
         for (size_t t = 0; t < tables.size(); ++t) tables[t].merge(other.tables[t]);
     }
 
-    SlicePlan plan;
+    std::shared_ptr<const SlicePlan> plan;
     ErrorUnit unit;
     std::vector<Table> tables;
 };
@@ -61,7 +62,7 @@ int usable_workers(const SliceTables& tables, const Run& run) {
 
 // What one worker has counted.
 struct Partial {
-    Partial(const SliceSpec& spec, const SlicePlan& plan)
+    Partial(const SliceSpec& spec, const std::shared_ptr<const SlicePlan>& plan)
         : tables(std::make_unique<SliceTables>(spec, plan)), block(spec.n_categories.size()) {}
     std::unique_ptr<SliceTables> tables;
     Block block;
@@ -89,8 +90,8 @@ void append(SliceCounts& out, const Table& table, uint128 key, const Cell& cell,
 
 SliceState::SliceState(SliceSpec spec) : spec_(std::move(spec)) {
     check_spec(spec_);
-    tables_ =
-        std::make_unique<SliceTables>(spec_, plan_slices(spec_.n_categories, spec_.max_level));
+    tables_ = std::make_unique<SliceTables>(
+        spec_, std::make_shared<const SlicePlan>(plan_slices(spec_.n_categories, spec_.max_level)));
 }
 
 SliceState::~SliceState() = default;
@@ -168,7 +169,7 @@ SliceCounts SliceState::finish(int64_t min_support) const {
             append(out, table, key, cell, all, tables_->unit);
         });
     };
-    for (const auto& crossing : tables_->plan.crossings) {
+    for (const auto& crossing : tables_->plan->crossings) {
         const Table& source = tables_->tables[static_cast<size_t>(crossing.table)];
         if (source.columns() == crossing.columns) {
             emit(source);

@@ -352,6 +352,35 @@ void Table::each_sorted(const Visit& visit) const {
     }
 }
 
+// Adds dense cells to those of some of their columns. `step` is the target's stride of each column,
+// 0 where it is summed over; a missing code (digit 0) of a column that stays is left out.
+template <class T, class Plus>
+void Table::sum_out(const std::vector<T>& from, const std::vector<int64_t>& step, size_t to_slots,
+                    std::vector<T>& to, const Plus& plus) const {
+    to.resize(to_slots);
+    const size_t last = columns_.size() - 1;
+    const int64_t radix = categories_[last] + 1;
+    std::vector<int64_t> digits(columns_.size(), 0);
+    for (size_t begin = 0; begin < from.size(); begin += static_cast<size_t>(radix)) {
+        int64_t base = 0;
+        bool missing = false;
+        for (size_t i = 0; i < last; ++i) {
+            missing = missing || (step[i] > 0 && digits[i] == 0);
+            base += digits[i] * step[i];
+        }
+        if (!missing) {
+            for (int64_t d = step[last] > 0 ? 1 : 0; d < radix; ++d) {
+                plus(to[static_cast<size_t>(base + d * step[last])],
+                     from[begin + static_cast<size_t>(d)]);
+            }
+        }
+        for (size_t i = last; i-- > 0;) {  // the next combination of all columns but the last
+            if (++digits[i] <= categories_[i]) break;
+            digits[i] = 0;
+        }
+    }
+}
+
 Table Table::project(const std::vector<int32_t>& columns) const {
     std::vector<size_t> position;
     std::vector<int64_t> categories;
@@ -364,6 +393,22 @@ Table Table::project(const std::vector<int32_t>& columns) const {
     std::iota(all.begin(), all.end(), 0);
     const bool dense = table_cells(all, categories) <= static_cast<uint128>(kDenseCells);
     Table to(columns, categories, dense, unit_);
+    if (dense_ && dense) {
+        const auto plus = [](auto& sum, const auto& cell) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(cell)>, Cell>) {
+                sum.add(cell);
+            } else {
+                sum += cell;
+            }
+        };
+        std::vector<int64_t> step(columns_.size(), 0);
+        for (size_t i = 0; i < position.size(); ++i)
+            step[position[i]] = static_cast<int64_t>(to.stride_[i]);
+        to.packed_rows_ = packed_rows_;
+        if (!packed_.empty()) sum_out(packed_, step, to.slots(), to.packed_, plus);
+        if (!full_.empty()) sum_out(full_, step, to.slots(), to.full_, plus);
+        return to;
+    }
     each([&](uint128 key, const Cell& cell) {
         uint128 to_key = 0;
         for (size_t i = 0; i < position.size(); ++i) {

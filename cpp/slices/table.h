@@ -114,6 +114,9 @@ private:
     void count_flags(const Block& block);
     void count_losses(const Block& block);
     void flush();
+    template <class T, class Plus>
+    void sum_out(const std::vector<T>& from, const std::vector<int64_t>& step, size_t to_slots,
+                 std::vector<T>& to, const Plus& plus) const;
     size_t slots() const;
     Cell unpacked(uint64_t packed) const;
     Cell cell(size_t slot) const;
