@@ -10,6 +10,8 @@ namespace {
 // Nanoseconds on one core of about 3.5 GHz; only their ratios matter. A survivor of level 1 costs its place in the
 // batch, a level-2 distance from the second cache, and a share of keys and list work.
 constexpr double kSurvivor = 25.0;
+constexpr double kKey = 60.0,
+                 kKeyDim = 0.5;  // a survivor of level 2: its canonical key, from the original rows
 constexpr double kMultiplyAdd = 0.03;  // float64, of the rotation
 constexpr double kByte = 0.28 / 64.0;  // one dimension of one pair at the int8 level
 constexpr double kOpenPair = 0.12;     // a pair at level 1, whatever the dimensions
@@ -149,11 +151,15 @@ Plan make_plan(const Keys& keys, const std::vector<int32_t>& ids, int64_t querie
     const double rank =
         static_cast<double>(k) * static_cast<double>(sample.rows) / static_cast<double>(n);
     const std::vector<double> shares = pass_shares(sample, heads, bytes, rank);
+    // What passes level 2 has its key computed; the identity passes hardly more than the neighbours themselves.
+    const double keys_cost = pairs * pass_shares(sample, {near}, false, rank)[0] *
+                             (kKey + kKeyDim * static_cast<double>(d));
     double best = whole;
     int64_t head = 0;
     for (size_t h = 0; h < heads.size(); ++h) {
-        const double cost = setup + pairs * (static_cast<double>(heads[h] + 1) * per_dim(bytes) +
-                                             kOpenPair + shares[h] * kSurvivor);
+        const double cost = setup + keys_cost +
+                            pairs * (static_cast<double>(heads[h] + 1) * per_dim(bytes) +
+                                     kOpenPair + shares[h] * kSurvivor);
         if (cost < best) {
             best = cost;
             head = heads[h];
