@@ -102,8 +102,10 @@ py::object calibrate_as(const Array<T>& counts, const Array<T>& class_totals) {
     if (from.rows != from.cols || from.rows != totals.size)
         throw py::value_error("counts must be (n_classes, n_classes), class_totals (n_classes,)");
     NewMatrix<T> result(from.rows, from.cols);
-    const py::gil_scoped_release release;
-    calibrate(from, totals, result.view);
+    {
+        const py::gil_scoped_release release;
+        calibrate(from, totals, result.view);
+    }
     return result.array;
 }
 
