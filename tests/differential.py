@@ -270,7 +270,6 @@ GENERATORS = {
     label_issues: 4,
     slice_errors: 2,
 }
-GENERATORS = {g: weight for g, weight in GENERATORS.items() if hasattr(dq, g.__name__)}
 
 
 # ---- the comparison ------------------------------------------------------------------------------

@@ -155,9 +155,13 @@ def labels(
 def class_names(name: str, value: object, n_classes: int | None = None) -> tuple[str, ...]:
     """Return unique, non-empty names, one for each class where `n_classes` is known."""
     want = "unique, non-empty strings, one for each class"
+    refused = TypeError(f"{name} must be {want}, got {type(value).__name__}")
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
-    names = tuple(value)
+        raise refused
+    try:
+        names = tuple(value)
+    except TypeError:
+        raise refused from None
     seen: dict[str, int] = {}
     for i, entry in enumerate(names):
         if not isinstance(entry, str):

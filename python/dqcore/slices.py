@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -582,6 +582,8 @@ def _known_categories(name: object, known: _columns.Foreign) -> int | tuple[Cate
     called = f"columns_spec[{name!r}]"
     if isinstance(known, int | np.integer):
         return _check.integer(called, known, 0, _check.MOST_CLASSES - 1)
+    if isinstance(known, str) or not isinstance(known, Iterable):
+        raise TypeError(f"{called} must be a number of categories or their values, got {known!r}")
     encoded = _columns.encode_column(name, list(known), called)
     own = encoded.values
     values = [int(c) if own is None else own[c] for c in encoded.codes.tolist()]

@@ -145,7 +145,10 @@ def audit(
 def _check_lengths(n: int, **arrays: object) -> None:
     for name, value in arrays.items():
         if value is not None:
-            shape = np.shape(cast("ArrayLike", value))
+            try:
+                shape = np.shape(cast("ArrayLike", value))
+            except ValueError as error:
+                raise ValueError(f"{name} must have a row for each label: {error}") from error
             if not shape:
                 raise TypeError(
                     f"{name} must have a row for each label, got {type(value).__name__}"

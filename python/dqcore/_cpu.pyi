@@ -1,0 +1,243 @@
+"""The compiled rooms. Arrays are of these dtypes exactly, in C order; `_check` makes them so."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_Progress: TypeAlias = Callable[[str, int, int], object] | None
+_Int32: TypeAlias = NDArray[np.int32]
+_Int64: TypeAlias = NDArray[np.int64]
+_Float32: TypeAlias = NDArray[np.float32]
+_Float64: TypeAlias = NDArray[np.float64]
+_RowSums: TypeAlias = tuple[int, int, float]  # rows off 1, the worst of them, its sum
+_Joint: TypeAlias = tuple[NDArray[Any], _Float64, _Int64, _Float64 | None, _RowSums]
+_Issues: TypeAlias = tuple[NDArray[np.bool_], _Int64, _Float64, _Int32, _RowSums]
+_Slices: TypeAlias = tuple[
+    _Int32, _Int32, _Int64, _Float64, _Float64, _Float64, _Float64, _Float64, int, float, bool
+]
+
+class _Graph(Protocol):
+    @property
+    def indices(self) -> _Int32: ...
+    @property
+    def distances(self) -> _Float32: ...
+
+version: str
+
+# ---- knn ----
+
+def knn_graph(
+    features: _Float32,
+    k: int,
+    *,
+    metric: str,
+    queries: _Float32 | None,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_Int32, _Float32, str, dict[str, Any]]: ...
+def knn_disagreement(
+    labels: _Int32,
+    graph: _Graph,
+    *,
+    weights: str,
+    class_balanced: bool,
+    labelled_only: bool,
+    n_classes: int,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_Float64, _Int32, _Float64, _Float64, NDArray[np.uint8], _Int64]: ...
+
+class KnnState:
+    def __init__(self, n: int, k: int, metric: str) -> None: ...
+    def update(
+        self,
+        rows: _Float32,
+        base: _Float32,
+        row_start: int,
+        base_start: int,
+        threads: int,
+        progress: _Progress,
+    ) -> None: ...
+    def merge(self, other: KnnState) -> None: ...
+    def finish(self) -> tuple[_Int32, _Float32]: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> KnnState: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def metric(self) -> str: ...
+
+# ---- joint ----
+
+def confident_joint(
+    labels: _Int32,
+    pred_probs: NDArray[np.floating],
+    *,
+    thresholds: _Float64 | None,
+    collision: str,
+    weights: _Float64 | None,
+    threads: int,
+    progress: _Progress,
+) -> _Joint: ...
+@overload
+def calibrate(counts: _Int64, class_totals: _Int64) -> _Int64: ...
+@overload
+def calibrate(counts: _Float64, class_totals: _Float64) -> _Float64: ...
+def label_quality(
+    labels: _Int32,
+    pred_probs: NDArray[np.floating],
+    *,
+    method: str,
+    adjust: bool,
+    threads: int,
+    progress: _Progress,
+) -> _Float64: ...
+def label_issues(
+    labels: _Int32,
+    pred_probs: NDArray[np.floating],
+    *,
+    filter_by: str,
+    rank_by: str,
+    joint: _Int64 | None,
+    collision: str,
+    frac_noise: float,
+    num_to_remove_per_class: _Int64 | None,
+    min_examples_per_class: int,
+    adjust: bool,
+    threads: int,
+    progress: _Progress,
+) -> _Issues: ...
+
+class ThresholdState:
+    def __init__(self, n_classes: int, weighted: bool) -> None: ...
+    def update(
+        self,
+        labels: _Int32,
+        pred_probs: NDArray[np.floating],
+        weights: _Float64 | None,
+        threads: int,
+        progress: _Progress,
+    ) -> None: ...
+    def merge(self, other: ThresholdState) -> None: ...
+    def finish(self) -> _Float64: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> ThresholdState: ...
+    @property
+    def n_classes(self) -> int: ...
+    @property
+    def weighted(self) -> bool: ...
+
+class JointState:
+    def __init__(self, thresholds: _Float64, collision: str, weighted: bool) -> None: ...
+    def update(
+        self,
+        labels: _Int32,
+        pred_probs: NDArray[np.floating],
+        weights: _Float64 | None,
+        threads: int,
+        progress: _Progress,
+    ) -> _RowSums: ...
+    def merge(self, other: JointState) -> None: ...
+    def finish(self) -> _Joint: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> JointState: ...
+    @property
+    def n_classes(self) -> int: ...
+    @property
+    def thresholds(self) -> _Float64: ...
+    @property
+    def weighted(self) -> bool: ...
+
+class IssueState:
+    def __init__(
+        self,
+        thresholds: _Float64,
+        joint: _Int64,
+        class_counts: _Int64,
+        filter_by: str,
+        rank_by: str,
+        collision: str,
+        frac_noise: float,
+        num_to_remove_per_class: _Int64 | None,
+        min_examples_per_class: int,
+        adjust: bool,
+    ) -> None: ...
+    def update(
+        self,
+        labels: _Int32,
+        pred_probs: NDArray[np.floating],
+        row_start: int,
+        threads: int,
+        progress: _Progress,
+    ) -> None: ...
+    def merge(self, other: IssueState) -> None: ...
+    def finish(self) -> _Issues: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> IssueState: ...
+    @property
+    def n_classes(self) -> int: ...
+
+# ---- slices ----
+
+def slice_errors(
+    errors: NDArray[Any],
+    codes: Sequence[NDArray[np.integer]],
+    n_categories: Sequence[int],
+    *,
+    max_level: int,
+    error_exponent: int,
+    min_support: int,
+    threads: int,
+    progress: _Progress,
+) -> _Slices: ...
+
+class SliceState:
+    def __init__(
+        self, n_categories: Sequence[int], *, max_level: int, error_exponent: int, description: str
+    ) -> None: ...
+    def update(
+        self,
+        errors: NDArray[Any],
+        codes: Sequence[NDArray[np.integer]],
+        *,
+        threads: int,
+        progress: _Progress,
+    ) -> None: ...
+    def merge(self, other: SliceState) -> None: ...
+    def finish(self, min_support: int) -> _Slices: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> SliceState: ...
+    @property
+    def n_categories(self) -> list[int]: ...
+    @property
+    def max_level(self) -> int: ...
+    @property
+    def error_exponent(self) -> int: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def n_rows(self) -> int: ...
+
+# ---- the kernel table, the crew, and hooks of the tests ----
+
+def isa() -> str: ...
+def isas() -> list[str]: ...
+def set_isa(isa: str) -> None: ...
+def threads(requested: int) -> int: ...
+def run_chunks(
+    chunks: int, failing_chunk: int, milliseconds: int, threads: int, progress: _Progress
+) -> None: ...
+def log(x: ArrayLike) -> Any: ...  # noqa: ANN401 - a float or an array
+def exp(x: ArrayLike) -> Any: ...  # noqa: ANN401
+def half(bits: ArrayLike) -> Any: ...  # noqa: ANN401
+def squared_l2(x: _Float32, y: _Float32) -> float: ...
+def dot(x: _Float32, y: _Float32) -> float: ...
