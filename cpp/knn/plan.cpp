@@ -27,7 +27,8 @@ double per_dim(bool bytes) {
 }
 
 struct Sample {
-    std::vector<double> y;  // (rows, near + 1): coordinates, and the norm of their rest
+    std::vector<int32_t> ids;  // of the rows in the keys
+    std::vector<double> y;     // (rows, near + 1): coordinates, and the norm of their rest
     int64_t rows = 0, width = 0;
 
     double distance(int64_t i, int64_t j, int64_t head) const {
@@ -46,13 +47,12 @@ struct Sample {
 
 Sample take_sample(const Frame& frame, const Keys& keys, const std::vector<int32_t>& ids) {
     const auto n = static_cast<int64_t>(ids.size()), step = std::max<int64_t>(1, n / kSampleRows);
-    std::vector<int32_t> rows;
-    for (int64_t i = step / 2; i < n; i += step) rows.push_back(ids[static_cast<size_t>(i)]);
     Sample sample;
-    sample.rows = static_cast<int64_t>(rows.size());
+    for (int64_t i = step / 2; i < n; i += step) sample.ids.push_back(ids[static_cast<size_t>(i)]);
+    sample.rows = static_cast<int64_t>(sample.ids.size());
     sample.width = frame.dims() + 1;
     sample.y.resize(static_cast<size_t>(sample.rows * sample.width));
-    frame.place(keys, rows.data(), 0, sample.rows, frame.dims(),
+    frame.place(keys, sample.ids.data(), 0, sample.rows, frame.dims(),
                 [&](int64_t row, const double* y, double t, double, double) {
                     double* out = sample.y.data() + row * sample.width;
                     std::copy_n(y, frame.dims(), out);
@@ -74,8 +74,8 @@ double typical_reach(const std::vector<double>& nearest, double rank_in_sample) 
 }
 
 // For each head in `heads`: the share of pairs that pass level 1 once thresholds are tight.
-std::vector<double> pass_shares(const Sample& sample, const std::vector<int64_t>& heads, bool bytes,
-                                double rank) {
+std::vector<double> pass_shares(const Frame& frame, const Keys& keys, const Sample& sample,
+                                const std::vector<int64_t>& heads, bool bytes, double rank) {
     const int64_t near = sample.width - 1, queries = std::min(kSampleQueries, sample.rows);
     double largest = 0.0;
     for (int64_t i = 0; i < sample.rows; ++i)
@@ -88,7 +88,9 @@ std::vector<double> pass_shares(const Sample& sample, const std::vector<int64_t>
         const int64_t i = q * sample.rows / queries;
         for (int64_t j = 0; j < sample.rows; ++j)
             all[static_cast<size_t>(j)] =
-                j == i ? std::numeric_limits<double>::infinity() : sample.distance(i, j, near);
+                j == i ? std::numeric_limits<double>::infinity()
+                       : frame.radius(Keys::between(keys, sample.ids[static_cast<size_t>(i)], keys,
+                                                    sample.ids[static_cast<size_t>(j)]));
         constexpr int64_t kNearest = 12;
         std::partial_sort(all.begin(), all.begin() + kNearest, all.end());
         const double reach = typical_reach({all.begin(), all.begin() + kNearest}, rank);
@@ -150,9 +152,9 @@ Plan make_plan(const Keys& keys, const std::vector<int32_t>& ids, int64_t querie
     for (int64_t h = 16; h <= near; h += 16) heads.push_back(h - 1);
     const double rank =
         static_cast<double>(k) * static_cast<double>(sample.rows) / static_cast<double>(n);
-    const std::vector<double> shares = pass_shares(sample, heads, bytes, rank);
+    const std::vector<double> shares = pass_shares(frame, keys, sample, heads, bytes, rank);
     // What passes level 2 has its key computed; the identity passes hardly more than the neighbours themselves.
-    const double keys_cost = pairs * pass_shares(sample, {near}, false, rank)[0] *
+    const double keys_cost = pairs * pass_shares(frame, keys, sample, {near}, false, rank)[0] *
                              (kKey + kKeyDim * static_cast<double>(d));
     double best = whole;
     int64_t head = 0;
