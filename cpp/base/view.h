@@ -5,6 +5,12 @@
 
 namespace dqcore {
 
+// A value that another thread may be writing: read exactly once, so that what was checked is what is used.
+template <class T>
+T read_once(const T* at) {
+    return *static_cast<const volatile T*>(at);
+}
+
 template <class T>
 struct Vector {
     T* data = nullptr;

@@ -33,7 +33,7 @@ inline bool is_probability(double p) { return p >= -kTolerance && p <= 1.0 + kTo
 
 // A label, read once; whoever changes the array meanwhile gets an error, never a wild access.
 inline int64_t label_at(Vector<const int32_t> labels, int64_t i, int64_t n_classes) {
-    const int64_t label = static_cast<const volatile int32_t*>(labels.data)[i];
+    const int64_t label = read_once(labels.data + i);
     if (label < 0 || label >= n_classes) [[unlikely]]
         raise_label(i, label, n_classes);
     return label;

@@ -64,7 +64,7 @@ public:
 
 private:
     int32_t label(int64_t row) const {
-        const int32_t value = in_.labels[row];  // read once: another thread may be writing
+        const int32_t value = read_once(in_.labels.data + row);
         if (value < -1 || value >= in_.n_classes) {
             throw std::invalid_argument("labels changed during the call: row " +
                                         std::to_string(row) + " is " + std::to_string(value));
@@ -78,7 +78,7 @@ private:
         const int64_t k = in_.indices.cols;
         double sigma = 0.0;
         for (int64_t t = 0; t < k; ++t) {
-            const int32_t j = in_.indices.row(i)[t];
+            const int32_t j = read_once(in_.indices.row(i) + t);
             if (j < 0 || j >= in_.labels.size) {
                 throw std::invalid_argument("graph changed during the call: row " +
                                             std::to_string(i) + " has neighbour " +
@@ -154,7 +154,7 @@ void cpu::knn_disagreement(const DisagreementInput& in, const DisagreementOutput
                            const Run& run) {
     std::vector<int64_t> class_counts(static_cast<size_t>(in.n_classes), 0);
     for (int64_t i = 0; i < in.labels.size; ++i) {
-        const int32_t label = in.labels[i];
+        const int32_t label = read_once(in.labels.data + i);
         if (label >= 0 && label < in.n_classes) ++class_counts[static_cast<size_t>(label)];
     }
     const double log_classes = log_same_bits(static_cast<double>(in.n_classes));

@@ -114,6 +114,8 @@ Frame::Frame(const Keys& keys, const std::vector<int32_t>& ids)
             squares[static_cast<size_t>(c)] += value * value;
         }
     }
+    for (double& s : squares)
+        s = s >= 0.0 ? s : 0.0;  // rows may be changing: sorting wants numbers
     // A power of two, so that scaling is exact.
     if (largest > 0.0) scale_ = std::ldexp(1.0, std::ilogb(largest) + 1);
     leading_.resize(static_cast<size_t>(d_));
@@ -184,6 +186,7 @@ void Frame::fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& ru
             const double value = z[static_cast<size_t>(r * wanted + a)];
             spread[static_cast<size_t>(a)] += value * value / static_cast<double>(m);
         }
+    for (double& s : spread) s = s >= 0.0 ? s : 0.0;
     std::vector<int64_t> order(static_cast<size_t>(wanted));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {

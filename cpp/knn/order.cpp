@@ -10,6 +10,9 @@ namespace {
 
 constexpr int64_t kDims = Boxes::kDims, kGroup = Order::kGroup;
 
+// Beyond this many times the sample's largest coordinate, differences of coordinates could leave float32.
+constexpr double kFarOut = 0x1p30;
+
 struct Range {
     int64_t begin, end;
 };
@@ -120,12 +123,17 @@ Order order_rows(const Frame& frame, const Keys& keys, const std::vector<int32_t
     parallel_rows(run, "order", n, 256, [&](int64_t begin, int64_t end, const Worker& worker) {
         worker.check();
         frame.place(keys, ids.data(), begin, end, frame.is_rotated() ? Frame::kAxes : frame.dims(),
-                    [&](int64_t row, const double* y, double, double norm, double) {
+                    [&](int64_t row, const double* y, double, double norm, double largest) {
                         float* out = &coordinates[static_cast<size_t>(row * kDims)];
+                        float& own = slack[static_cast<size_t>(row)];
+                        own = static_cast<float>((frame.error(norm) + norm * 0x1p-22) * 1.001);
+                        // A row far out, or one that another thread is writing to, may lie anywhere.
+                        if (!(largest <= kFarOut && norm <= kFarOut * kFarOut)) {
+                            own = std::numeric_limits<float>::infinity();
+                            return;
+                        }
                         for (int64_t a = 0; a < count; ++a)
                             out[a] = static_cast<float>(y[leading[static_cast<size_t>(a)]]);
-                        slack[static_cast<size_t>(row)] =
-                            static_cast<float>((frame.error(norm) + norm * 0x1p-22) * 1.001);
                     });
     });
     std::vector<int32_t> rows(static_cast<size_t>(n));

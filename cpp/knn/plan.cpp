@@ -86,11 +86,13 @@ std::vector<double> pass_shares(const Frame& frame, const Keys& keys, const Samp
     std::vector<double> all(static_cast<size_t>(sample.rows));
     for (int64_t q = 0; q < queries; ++q) {
         const int64_t i = q * sample.rows / queries;
-        for (int64_t j = 0; j < sample.rows; ++j)
+        for (int64_t j = 0; j < sample.rows; ++j) {
+            const double reach =
+                frame.radius(Keys::between(keys, sample.ids[static_cast<size_t>(i)], keys,
+                                           sample.ids[static_cast<size_t>(j)]));
             all[static_cast<size_t>(j)] =
-                j == i ? std::numeric_limits<double>::infinity()
-                       : frame.radius(Keys::between(keys, sample.ids[static_cast<size_t>(i)], keys,
-                                                    sample.ids[static_cast<size_t>(j)]));
+                j != i && reach >= 0.0 ? reach : std::numeric_limits<double>::infinity();
+        }
         constexpr int64_t kNearest = 12;
         std::partial_sort(all.begin(), all.begin() + kNearest, all.end());
         const double reach = typical_reach({all.begin(), all.begin() + kNearest}, rank);

@@ -139,6 +139,8 @@ void Tile::sort_by_near() {
         const float limit = near_limit(pair);
         pair.squared = kernels_.near_l2(left_.points.near_of(pair.i), right_.points.near_of(pair.j),
                                         left_.points.near_dims, limit);
+        // Not a number where another thread is writing to the rows; sorting wants an order all the same.
+        if (!(pair.squared >= 0.0f)) pair.squared = 0.0f;
         return pair.squared > limit;
     });
     std::sort(pairs_.begin(), pairs_.end(),
