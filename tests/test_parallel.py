@@ -139,9 +139,58 @@ print(*times)
 """
 
 
-@pytest.mark.threads
 def test_an_interrupt_ends_the_call_soon_and_the_next_call_works(fresh_python):
     assert len(fresh_python(INTERRUPT + CHUNKS).split()) == 15
+
+
+# Each takes some tenths of a second at least; of the large arrays most have no memory behind them.
+LONG = """
+rng = np.random.default_rng(0)
+n = 20_000_000
+labels = np.broadcast_to(np.int32(1), n)
+probs = np.broadcast_to(np.array([0.7, 0.2, 0.1], np.float32), (n, 3))
+features = rng.normal(size=(60_000, 48)).astype(np.float32)
+graph = dqcore.knn_graph(features[:3000], 200)
+graph = dqcore.KnnGraph(
+    np.tile(graph.indices, (30, 1)), np.tile(graph.distances, (30, 1)), "euclidean", 90_000
+)
+columns = {name: labels for name in "abcdef"}
+calls = {
+    "knn_graph": lambda: dqcore.knn_graph(features, 10, threads=2),
+    "knn_disagreement": lambda: dqcore.knn_disagreement(
+        labels[:90_000], graph, weights="gaussian", threads=1
+    ),
+    "confident_joint": lambda: dqcore.confident_joint(labels, probs, threads=1),
+    "label_quality": lambda: dqcore.label_quality(
+        labels, probs, method="confidence_weighted_entropy", threads=1
+    ),
+    "label_issues": lambda: dqcore.label_issues(
+        labels, probs, rank_by="confidence_weighted_entropy", threads=2
+    ),
+    "slice_errors": lambda: dqcore.slice_errors(labels, columns, max_level=3, threads=1),
+}
+call = calls[sys.argv[1]]
+random.seed(1)
+print(*(late(call, random.uniform(0.005, 0.06)) for _ in range(3)))
+small = dqcore.confident_joint([0, 1], [[0.9, 0.1], [0.2, 0.8]])
+assert small.counts.tolist() == [[1, 0], [0, 1]]
+"""
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer would need the memory that is not there")
+@pytest.mark.parametrize(
+    "function",
+    [
+        "knn_graph",
+        "knn_disagreement",
+        "confident_joint",
+        "label_quality",
+        "label_issues",
+        "slice_errors",
+    ],
+)
+def test_an_interrupt_ends_each_long_function_soon(fresh_python, function):
+    assert len(fresh_python(INTERRUPT + LONG, function).split()) == 3
 
 
 # ---- the GIL, and many callers -------------------------------------------------------------------
