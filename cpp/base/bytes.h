@@ -114,7 +114,7 @@ public:
         if (expected > rest_.size() / sizeof(T)) fail("too short");
         std::vector<T> values(static_cast<size_t>(expected));
         if (values.empty()) return values;
-        std::memcpy(values.data(), rest_.data(), values.size() * sizeof(T));
+        rest_.copy(reinterpret_cast<char*>(values.data()), values.size() * sizeof(T));
         rest_.remove_prefix(values.size() * sizeof(T));
         return values;
     }
@@ -131,7 +131,7 @@ private:
     template <class T>
     static T at(std::string_view bytes, size_t offset) {
         T value;
-        std::memcpy(&value, bytes.data() + offset, sizeof value);
+        bytes.copy(reinterpret_cast<char*>(&value), sizeof value, offset);
         return value;
     }
 

@@ -92,6 +92,7 @@ SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossList
             return box;
         }();
         std::vector<std::pair<float, int64_t>> order;
+        order.reserve(static_cast<size_t>(blocks.size()));
         for (int64_t b = 0; b < blocks.size(); ++b)
             order.emplace_back(Boxes::between_centres(own, 0, blocks, b), b);
         std::sort(order.begin(), order.end());

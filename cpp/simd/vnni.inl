@@ -56,7 +56,7 @@ bool filter_bytes(const uint8_t* rows, const int8_t* cols, int64_t dims, const i
         if (!any) return;
         const __m512i norm = _mm512_set1_epi32(row_norm[r]),
                       limit = _mm512_set1_epi32(row_limit[r]);
-        const auto keep = [&](__m512i s, int g) {
+        const auto keep = [&](__m512i s, int64_t g) {
             const __m512i larger = _mm512_max_epi32(limit, _mm512_loadu_si512(col_limit + 16 * g));
             const __m512i bound = _mm512_srai_epi32(_mm512_sub_epi32(norm, larger), 1);
             return static_cast<uint64_t>(_mm512_cmpge_epi32_mask(s, bound)) << (16 * g);
