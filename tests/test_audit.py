@@ -78,6 +78,29 @@ def test_finds_planted_errors_by_either_evidence(full):
     assert full.slices.predicates[0][0] == ("source", "b")
 
 
+def test_worst_slices_stand_out_and_come_by_their_lower_end():
+    rng = np.random.default_rng(0)
+    labels = np.zeros(4000, int)
+    pred_probs = np.tile([0.9, 0.1], (4000, 1))
+    where = rng.integers(0, 40, 4000)  # one hundred rows each
+    where[:3] = 41  # three rows, all wrong: a wide interval
+    bad = (where == 7) & (rng.random(4000) < 0.6)
+    bad[:3] = True
+    bad |= rng.random(4000) < 0.01
+    labels[bad] = 0
+    pred_probs[bad] = [0.05, 0.95]
+    labels[rng.choice(np.flatnonzero(~bad), 500, replace=False)] = 1
+    pred_probs[labels == 1] = [0.1, 0.9]
+    found = dq.audit(labels, pred_probs=pred_probs, columns={"where": where, "free": where % 2})
+    worst = found.worst_slices(100)
+    assert worst[0].predicate == (("where", 7),)
+    assert all(s.q_value <= 0.05 and s.lift > 1 for s in worst)
+    assert [s.low for s in worst] == sorted((s.low for s in worst), reverse=True)
+    assert len(worst) < len(found.slices) / 10
+    assert found.worst_slices(1) == worst[:1]
+    assert dq.audit(labels, pred_probs=pred_probs).worst_slices() == []
+
+
 def test_the_parts_are_those_of_the_rooms(full):
     labels, features, pred_probs, columns, _ = small()
     graph = dq.knn_graph(features, 10)
@@ -242,8 +265,8 @@ def test_round_trip(parts, tmp_path):
 
 def test_hostile_names_survive_and_cannot_act(tmp_path):
     names = ["\x1b[2Jgone", "a\nb\u202e<script>"]
-    labels, features, pred_probs, _, _ = small()
-    column = np.where(np.arange(len(labels)) % 2, "\x07\r=cmd|", "ok")
+    labels, features, pred_probs, _, bad = small()
+    column = np.where(np.isin(np.arange(len(labels)), bad), "\x07\r=cmd|", "ok")
     found = dq.audit(
         labels,
         features=features,
@@ -279,7 +302,7 @@ def test_json_has_no_nan_and_no_numpy(full):
     assert content["summary"][0]["issue"] == "label"
     assert content["summary"][0]["rows"] == 20
     assert content["top"]["label"][0]["row"] == min(small()[4])
-    assert len(content["slices"]["worst"]) == min(100, content["slices"]["total"])
+    assert len(content["slices"]["worst"]) == min(100, content["slices"]["standing_out"])
 
 
 def test_result_is_replaced_as_a_whole_and_nothing_else_is_touched(full, tmp_path):

@@ -20,6 +20,8 @@ CONFIDENCE = 0.95
 LEAST_DISAGREEMENT = 0.5
 # Shares of wrong labels: below the first most training ignores them, above the second it suffers.
 LITTLE_NOISE, MUCH_NOISE = 0.05, 0.20
+# Of many slices, some stand out by chance: this part, at most, of those that are told.
+FALSE_DISCOVERIES = 0.05
 # A class is small below this part of what it would have if all classes had the same number of rows.
 SMALL_CLASS = 0.1
 
@@ -126,6 +128,16 @@ def confusions(issues: NDArray[np.void], flag: str, n_classes: int) -> tuple[Con
     )
 
 
+def worst_slices(slices: SliceTable) -> NDArray[np.int64]:
+    """Return the places in `slices` of those that stand out from the rest of the rows, worst first.
+
+    Worst is the highest lower end of the interval: a few bad rows in a tiny slice prove little, and a huge slice a
+    little above the average is not where to look first.
+    """
+    found = np.flatnonzero((slices.q_value <= FALSE_DISCOVERIES) & (slices.lift > 1.0))
+    return found[np.argsort(-slices.low[found], kind="stable")]
+
+
 def summary(
     issues: NDArray[np.void],
     class_counts: NDArray[np.int64],
@@ -146,7 +158,7 @@ def summary(
             _line("disagreement", rows, n, f"{_amount(float(low), float(high))} disagreement")
         )
     if slices is not None and len(slices):
-        lines.append(_line("worst_slice", int(slices.size[0]), n, _slice_verdict(slices)))
+        lines.append(_slice_line(slices, n))
     least = SMALL_CLASS * n / max(1, len(class_counts))
     small = class_counts < least
     found = int(np.count_nonzero(small))
@@ -174,7 +186,11 @@ def _noise_verdict(noise: NoiseRate) -> str:
     return f"{_amount(noise.low, noise.high)} noise: {share(noise.rate)} of the labels wrong ({interval})"
 
 
-def _slice_verdict(slices: SliceTable) -> str:
-    worst = slices[0]
+def _slice_line(slices: SliceTable, n: int) -> SummaryRow:
+    found = worst_slices(slices)
+    if len(found) == 0:
+        return _line("worst_slice", 0, n, f"none of {len(slices)} slices stands out")
+    worst = slices[int(found[0])]
     name = slice_name(worst.predicate)
-    return f"{name}: {share(worst.error_rate)} flagged, {worst.lift:.1f} times the average"
+    verdict = f"{name}: {share(worst.error_rate)} flagged, {worst.lift:.1f} times the average"
+    return _line("worst_slice", int(worst.size), n, verdict)

@@ -23,7 +23,7 @@ from ..knn import KnnDisagreement, KnnGraph
 from ..slices import SliceTable
 from . import save as folders
 from .errors import CorruptFileError
-from .findings import ISSUES_DTYPE
+from .findings import ISSUES_DTYPE, worst_slices
 from .load import read_npy
 from .result import Audit
 from .text import printable
@@ -89,11 +89,12 @@ def to_json(audit: Audit) -> str:
 def _slices(table: SliceTable | None) -> dict[str, Any] | None:
     if table is None:
         return None
+    found = worst_slices(table)
     listed = [
         s._asdict() | {"predicate": [{"column": c, "value": v} for c, v in s.predicate]}
-        for s in table[:MOST_LISTED]
+        for s in (table[int(i)] for i in found[:MOST_LISTED])
     ]
-    return {"total": len(table), "worst": listed}
+    return {"total": len(table), "standing_out": len(found), "worst": listed}
 
 
 def _example(row: np.void, names: tuple[str, ...]) -> dict[str, Any]:

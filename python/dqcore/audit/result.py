@@ -16,7 +16,7 @@ from . import findings, text
 if TYPE_CHECKING:
     from ..joint import ConfidentJoint
     from ..knn import KnnDisagreement, KnnGraph
-    from ..slices import SliceTable
+    from ..slices import Slice, SliceTable
 
 RANKINGS = ("label", "disagreement")
 
@@ -44,7 +44,8 @@ class Audit:
     disagreement : KnnDisagreement or None
         Disagreement of each row's neighbours; None without `features`.
     slices : SliceTable or None
-        Where the errors gather, worst first; None without `columns` or `split`.
+        Every slice with its errors, in the order of SliceTable; None without `columns` or `split`.
+        `worst_slices` gives those that stand out.
     provenance : dict
         When, with what and on what it was made. Not the same from run to run; everything else is.
     """
@@ -116,6 +117,19 @@ class Audit:
         else:
             order = np.lexsort((-found["disagreement_margin"], -found["disagreement"]))
         return found[order[:n]]
+
+    def worst_slices(self, n: int = 20) -> list[Slice]:
+        """Return the slices that stand out from the rest of the rows (q <= 0.05), highest lower end first.
+
+        Parameters
+        ----------
+        n : int
+            At most this many.
+        """
+        n = _check.integer("n", n, 0)
+        if self.slices is None:
+            return []
+        return [self.slices[int(i)] for i in findings.worst_slices(self.slices)[:n]]
 
     def _ranking(self) -> str:
         return "disagreement" if self.joint is None else "label"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..slices import SliceTable
+    from ..slices import Slice
     from .result import Audit
 
 MOST_CHARACTERS = 60
@@ -95,8 +95,8 @@ def report(audit: Audit, top: int = 10) -> str:
     if audit.confusions:
         rows = [(names[c.given], names[c.suggested], f"{c.rows:,}") for c in audit.confusions[:top]]
         parts.append("most confused\n" + table(("given", "suggested", "rows"), rows))
-    if audit.slices is not None and len(audit.slices):
-        parts.append("worst slices\n" + slice_rows(audit.slices, top))
+    if len(worst := audit.worst_slices(top)):
+        parts.append("worst slices\n" + slice_rows(worst))
     by = "label" if audit.joint is not None else "disagreement"
     if (audit.joint is not None or audit.disagreement is not None) and len(
         found := audit.top(top, by)
@@ -105,8 +105,8 @@ def report(audit: Audit, top: int = 10) -> str:
     return "\n\n".join(parts)
 
 
-def slice_rows(slices: SliceTable, top: int) -> str:
-    """Return the first `top` slices as a table."""
+def slice_rows(slices: Sequence[Slice]) -> str:
+    """Return slices as a table."""
     rows = [
         (
             slice_name(s.predicate),
@@ -116,7 +116,7 @@ def slice_rows(slices: SliceTable, top: int) -> str:
             f"{share(s.low)} to {share(s.high)}",
             f"{s.lift:.2f}",
         )
-        for s in slices[:top]
+        for s in slices
     ]
     return table(("slice", "rows", "flagged", "share", "95 % interval", "lift"), rows)
 
