@@ -57,6 +57,23 @@ def test_the_first_bad_value_is_named(rng, text, dtype, n_classes):
             assert float(value) == BAD[text] or text == value == "nan"
 
 
+@pytest.mark.threads
+def test_bad_values_of_all_threads_are_counted(rng):
+    """In chunks that different workers take; who takes which is chance, hence several runs."""
+    p = np.full((60_000, 10), 0.1, np.float32)
+    rows = np.sort(rng.choice(60_000, 500, replace=False))
+    p[rows, 3] = 7
+    p[rows[-100:], 4] = np.nan
+    found = rf"row {rows[0]}, column 3 is 7(\.0)? \(600 such entries\)"
+    for _ in range(20):
+        for call in (dq.confident_joint, dq.label_issues):
+            with pytest.raises(ValueError, match=found):
+                call(np.zeros(60_000, int), p, threads=3)
+        found_by_label = rf"row {rows[0]}, column 3 is 7(\.0)? \(500 such entries\)"
+        with pytest.raises(ValueError, match=found_by_label):
+            dq.label_quality(np.full(60_000, 3), p, threads=3)
+
+
 @pytest.mark.usefixtures("native_isa")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_classes", [2, 16, 23])
