@@ -245,10 +245,10 @@ uint8_t scan_group(const dqcore::simd::ProbScan<typename C::T>& s, int64_t begin
 }
 
 // Rows of few classes go C::kRows at a time, class by class: one after the other, they would spend
-// most of their time folding registers. Measured: worth it up to some 64 classes.
+// most of their time folding registers. Measured: worth it up to some 50 classes.
 template <class V, class C>
 uint8_t scan_short_or_long(const dqcore::simd::ProbScan<typename V::T>& s) {
-    constexpr int64_t kMostClasses = 64;
+    constexpr int64_t kMostClasses = 48;
     if (s.n_classes < C::kGroup || s.n_classes > kMostClasses) return scan<V>(s);
     uint8_t all = 0;
     int64_t r = 0;
