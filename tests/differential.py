@@ -68,7 +68,7 @@ def widen(rng, array):
 
 
 def features(rng, n, d):
-    kind = int(rng.integers(9))
+    kind = int(rng.integers(10))
     if kind == 0:
         x = rng.integers(-2, 3, (n, d))
     elif kind == 1:
@@ -84,6 +84,8 @@ def features(rng, n, d):
     elif kind == 6:
         x = np.repeat(rng.normal(size=(1, d)), n, axis=0)
         x += rng.integers(0, 2, (n, d)) * 1e-7  # near the last bit
+    elif kind == 7:
+        x = np.outer(rng.normal(size=n), rng.normal(size=d))  # one line: cosines next to 1 and -1
     else:
         x = rng.normal(size=(n, d))
     x = x.astype(np.float32)

@@ -273,7 +273,7 @@ FAULTS = [
         "cpp/knn/lists.h",
         "(key == keys[at - 1] && id < ids[at - 1])",
         "(key == keys[at - 1] && id > ids[at - 1])",
-        "tests/test_knn.py::test_ties_go_to_the_lower_index",
+        "tests/test_knn.py::test_the_last_place_in_a_list_goes_to_the_lowest_of_those_tied",
     ),
     Fault(
         "knn: a row is its own neighbour",
@@ -308,7 +308,7 @@ FAULTS = [
         "cpp/knn/sweep.cpp",
         "gap > most_reach(points, begin_l, end_l) && gap > most_reach(points, begin_r, end_r)",
         "gap > most_reach(points, begin_l, end_l) || gap > most_reach(points, begin_r, end_r)",
-        "tests/test_knn.py::test_many_blocks_same_bytes_for_any_threads",
+        "tests/test_knn.py::test_far_rows_among_many_near_ones",
     ),
     Fault(
         "knn: a cosine key is not clamped at zero",

@@ -144,6 +144,26 @@ def test_ties_go_to_the_lower_index():
     np.testing.assert_array_equal(graph.indices[0], [1, 2, 3])
 
 
+def test_the_last_place_in_a_list_goes_to_the_lowest_of_those_tied():
+    """The four corners are equally far from the centre, whichever order the sweep meets them in."""
+    corners = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]
+    for order in itertools.permutations(range(4)):
+        graph = dq.knn_graph([[0.0, 0.0], *(corners[i] for i in order)], 2)
+        np.testing.assert_array_equal(graph.indices[0], [1, 2])
+
+
+def test_far_rows_among_many_near_ones(rng):
+    """A far row's neighbours lie in blocks whose own rows have long found theirs."""
+    near = rng.integers(-20, 21, (3000, 3))
+    far = rng.integers(-4000, 4001, (800, 3))
+    x = np.concatenate([near, far]).astype(np.float32)
+    graph = dq.knn_graph(x, 5)
+    for i in range(len(near), len(x)):  # whole numbers: every sum is exact
+        squared = ((x.astype(np.int64) - x[i].astype(np.int64)) ** 2).sum(axis=1)
+        order = np.lexsort((np.arange(len(x)), squared))
+        np.testing.assert_array_equal(graph.indices[i], order[order != i][:5])
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_fewer_neighbours_are_a_prefix_of_more(rng, metric):
     x = rng.integers(0, 3, (500, 4)).astype(np.float32)
