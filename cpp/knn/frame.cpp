@@ -155,12 +155,6 @@ void Frame::fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& ru
     for (int64_t r = 0; r < m; ++r) centre(keys, rows[static_cast<size_t>(r)], s.data() + r * d_);
     std::vector<double> st = transposed(s, m, d_);
     st.resize(static_cast<size_t>(padded * m), 0.0);
-    for (int64_t c = 0; c < d_; ++c) {
-        for (int64_t r = 0; r < m; ++r)
-            total_spread_ +=
-                st[static_cast<size_t>(c * m + r)] * st[static_cast<size_t>(c * m + r)];
-    }
-    total_spread_ /= static_cast<double>(m);
     // Start from rows of the sample: they point where the data are.
     std::vector<double> v(static_cast<size_t>(d_ * wanted)), z(static_cast<size_t>(m * wanted)),
         w(static_cast<size_t>(padded * wanted));
@@ -195,7 +189,6 @@ void Frame::fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& ru
     std::vector<double> chosen(static_cast<size_t>(d_ * dims_));
     for (int64_t a = 0; a < dims_; ++a) {
         const int64_t from = order[static_cast<size_t>(a)];
-        spread_.push_back(spread[static_cast<size_t>(from)]);
         for (int64_t c = 0; c < d_; ++c)
             chosen[static_cast<size_t>(c * dims_ + a)] = axes[static_cast<size_t>(from * d_ + c)];
     }
@@ -213,12 +206,6 @@ void Frame::fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& ru
             squared += off * off;
         }
     axes_error_ = std::sqrt(squared) + static_cast<double>(dims_ * (d_ + 8)) * 0x1p-53;
-}
-
-double Frame::captured(int64_t count) const {
-    const auto end =
-        spread_.begin() + std::min<int64_t>(count, static_cast<int64_t>(spread_.size()));
-    return total_spread_ > 0.0 ? std::accumulate(spread_.begin(), end, 0.0) / total_spread_ : 1.0;
 }
 
 double Frame::radius(double key) const {

@@ -33,9 +33,6 @@ public:
     // The coordinates of largest spread, widest first: the first axes where rotated.
     const std::vector<int64_t>& leading() const { return leading_; }
 
-    // The share of the sample's variance along the first `count` axes.
-    double captured(int64_t count) const;
-
     // The distance that `key` allows at most, over `scale`.
     double radius(double key) const;
 
@@ -65,8 +62,6 @@ private:
     std::vector<double> mean_;  // (d,)
     std::vector<double>
         axes_;  // panels of kAxes: number a of axis panel p at dim c is [(p * d + c) * kAxes + a]
-    std::vector<double> spread_;  // variance along each axis
-    double total_spread_ = 0.0;
     std::vector<int64_t> leading_;
 };
 

@@ -19,12 +19,7 @@ constexpr int64_t kSampleRows = 1024, kSampleQueries = 128;
 constexpr int64_t kMostNear = 128;    // coordinates of level 2 where rotated
 constexpr int64_t kLeastRows = 2048;  // fewer are not worth a rotation
 
-double per_dim(bool bytes) {
-    // Two fused operations a cycle of 8 or one of 16: the same; without them an eighth of it.
-    return bytes                                                                 ? kByte
-           : simd::active().filter_cols == 16 && simd::active().filter_rows == 2 ? 0.14
-                                                                                 : 0.02;
-}
+double per_dim(bool bytes) { return bytes ? kByte : simd::active().filter_cost; }
 
 struct Sample {
     std::vector<int32_t> ids;  // of the rows in the keys

@@ -13,6 +13,7 @@ const dqcore::simd::Kernels dqcore::simd::avx512{
     .dot = &dot,
     .filter_rows = kFilterRows,
     .filter_cols = kFilterCols,
+    .filter_cost = 0.02,
     .filter = &filter,
     .filter_bytes = nullptr,
     .near_l2 = &near_l2,

@@ -14,6 +14,7 @@ const dqcore::simd::Kernels dqcore::simd::avx512vnni{
     .dot = &dot,
     .filter_rows = kFilterRows,
     .filter_cols = kFilterCols,
+    .filter_cost = 0.02,
     .filter = &filter,
     .filter_bytes = &filter_bytes,
     .near_l2 = &near_l2,

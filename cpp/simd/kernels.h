@@ -48,6 +48,7 @@ struct Kernels {
     // kPanel panels that lie d * kPanel numbers apart. filter_rows divides kPanel, filter_cols is a
     // multiple of it, at most 64.
     int64_t filter_rows, filter_cols;
+    double filter_cost;  // nanoseconds for one dimension of one pair, roughly: what a plan weighs
     void (*filter)(const float* rows, const float* cols, int64_t d, const float* row_a,
                    const float* row_b, const float* col_a, const float* col_b, uint64_t* survivors);
 

@@ -12,6 +12,7 @@ const dqcore::simd::Kernels dqcore::simd::scalar{
     .dot = &dot,
     .filter_rows = kFilterRows,
     .filter_cols = kFilterCols,
+    .filter_cost = 0.14,
     .filter = &filter,
     .filter_bytes = nullptr,
     .near_l2 = &near_l2,
