@@ -45,7 +45,7 @@ public:
     void place(const Keys& keys, const int32_t* ids, int64_t begin, int64_t end,
                int64_t coordinates, const Emit& emit) const;
 
-    // Numbers that place() needs as scratch for each group of rows.
+    // Rows that place() takes at once, as simd's `project` does.
     static constexpr int64_t kGroup = 4;
 
 private:
@@ -60,8 +60,8 @@ private:
     double key_error_;
     double axes_error_ = 0.0;   // of the axes' orthonormality, as measured
     std::vector<double> mean_;  // (d,)
-    std::vector<double>
-        axes_;  // panels of kAxes: number a of axis panel p at dim c is [(p * d + c) * kAxes + a]
+    // In panels of kAxes: axis a of panel p at dim c is [(p * d + c) * kAxes + a].
+    std::vector<double> axes_;
     std::vector<int64_t> leading_;
 };
 

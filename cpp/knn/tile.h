@@ -39,11 +39,12 @@ public:
     int64_t begin, end;
     bool seeks;
     float rho1 = 0.0f, rho2 = 0.0f;  // largest of the rows
-    std::vector<int32_t>
-        limit;             // int8 level: keep where |q_i - q_j|^2 <= the larger limit of the two
-    std::vector<float> a;  // float32 level: keep where s >= min(a_i + half_j, a_j + half_i)
-    std::vector<float>
-        near_limit;  // level 2: keep where the squared distance <= the larger of the two
+    // int8 level: keep where |q_i - q_j|^2 <= the larger limit of the two.
+    std::vector<int32_t> limit;
+    // float32 level: keep where s >= min(a_i + half_j, a_j + half_i).
+    std::vector<float> a;
+    // Level 2: keep where the squared distance <= the larger of the two.
+    std::vector<float> near_limit;
 
     // Largest reach of a group's rows; below zero where none seeks.
     float group_reach(int64_t group) const;
