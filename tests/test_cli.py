@@ -281,8 +281,10 @@ def test_as_a_process():
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from dqcore.audit import audit, cli
+# A shell starts what it puts in the background with SIGINT ignored, and Python leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def slow(*_, **__):
     print("ready", flush=True)
     import time

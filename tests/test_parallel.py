@@ -106,6 +106,9 @@ import numpy as np
 import dqcore
 from dqcore import _cpu
 
+# A shell starts what it puts in the background with SIGINT ignored, and Python leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def late(call, wait):
     sent = []
     def send():
