@@ -1,10 +1,14 @@
 import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from dqcore import _cpu
+
+# A shell has Ctrl-C ignored by what it runs in the background, and so by all that starts from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Cases of the loops that only count: a sanitizer's run asks for fewer through this factor.
 SCALE = float(os.environ.get("DQCORE_TEST_SCALE", "1"))

@@ -142,6 +142,7 @@ print(*times)
 """
 
 
+@pytest.mark.threads
 def test_an_interrupt_ends_the_call_soon_and_the_next_call_works(fresh_python):
     assert len(fresh_python(INTERRUPT + CHUNKS).split()) == 15
 
