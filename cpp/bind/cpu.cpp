@@ -34,6 +34,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
     namespace simd = dqcore::simd;
     namespace bind = dqcore::bind;
     // Thrown by a vector whose length no memory could hold; pybind11 would make it a ValueError.
+    // By value, as pybind11 wants it. NOLINTNEXTLINE(performance-unnecessary-value-param)
     pybind11::register_local_exception_translator([](std::exception_ptr error) {
         try {
             if (error) std::rethrow_exception(error);

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,15 +24,15 @@ Collision collision_of(const std::string& name) {
 }
 
 Quality quality_of(const std::string& name) {
-    static const std::map<std::string, Quality> kNames{
+    static const std::map<std::string, Quality> names{
         {"self_confidence", Quality::kSelfConfidence},
         {"normalized_margin", Quality::kNormalizedMargin},
         {"confidence_weighted_entropy", Quality::kConfidenceWeightedEntropy}};
-    return kNames.at(name);
+    return names.at(name);
 }
 
 Filter filter_of(const std::string& name) {
-    static const std::map<std::string, Filter> kNames{
+    static const std::map<std::string, Filter> names{
         {"prune_by_noise_rate", Filter::kPruneByNoiseRate},
         {"prune_by_class", Filter::kPruneByClass},
         {"both", Filter::kBoth},
@@ -39,7 +40,7 @@ Filter filter_of(const std::string& name) {
         {"predicted_neq_given", Filter::kPredictedNeqGiven},
         {"low_self_confidence", Filter::kLowSelfConfidence},
         {"low_normalized_margin", Filter::kLowNormalizedMargin}};
-    return kNames.at(name);
+    return names.at(name);
 }
 
 JointInput input_of(const Labels& labels, const py::array& pred_probs, const Weights& weights) {
@@ -84,14 +85,16 @@ py::tuple confident_joint(const Labels& labels, const py::array& pred_probs,
         given.assign(view.data, view.data + view.size);
     }
     RowSums sums;
-    std::optional<JointState> state;
+    std::optional<JointState> made;
     PythonRun(threads, std::move(progress)).call([&](const Run& run) {
-        state = DQCORE_BACKEND::confident_joint(in, std::move(given), collision_of(collision), sums,
-                                                run);
+        made = DQCORE_BACKEND::confident_joint(in, std::move(given), collision_of(collision), sums,
+                                               run);
     });
-    const py::tuple counts = counts_of(*state);
-    const int64_t n = state->n_classes();
-    return py::make_tuple(counts[0], taken<double>(std::move(state->thresholds), {n}), counts[1],
+    if (!made) throw std::logic_error("a call that returned made no state");
+    JointState& state = *made;
+    const py::tuple counts = counts_of(state);
+    const int64_t n = state.n_classes();
+    return py::make_tuple(counts[0], taken<double>(std::move(state.thresholds), {n}), counts[1],
                           counts[2], row_sums_of(sums));
 }
 

@@ -48,14 +48,14 @@ py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& 
 py::tuple knn_disagreement(const Array<int32_t>& labels, const py::object& graph,
                            const std::string& weights, bool class_balanced, bool labelled_only,
                            int64_t n_classes, int64_t threads, py::object progress) {
-    static const std::map<std::string, Weights> kWeights{{"uniform", Weights::kUniform},
-                                                         {"distance", Weights::kDistance},
-                                                         {"gaussian", Weights::kGaussian},
-                                                         {"similarity", Weights::kSimilarity}};
+    static const std::map<std::string, Weights> names{{"uniform", Weights::kUniform},
+                                                      {"distance", Weights::kDistance},
+                                                      {"gaussian", Weights::kGaussian},
+                                                      {"similarity", Weights::kSimilarity}};
     const auto indices = graph.attr("indices").cast<Array<int32_t>>();
     const auto distances = graph.attr("distances").cast<Array<float>>();
-    const DisagreementInput in{vector(labels),       matrix(indices), matrix(distances), n_classes,
-                               kWeights.at(weights), class_balanced,  labelled_only};
+    const DisagreementInput in{vector(labels),    matrix(indices), matrix(distances), n_classes,
+                               names.at(weights), class_balanced,  labelled_only};
     const int64_t n = in.labels.size;
     NewVector<double> score(n), margin(n), entropy(n);
     NewVector<int32_t> suggested(n);

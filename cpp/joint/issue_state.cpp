@@ -21,7 +21,7 @@ struct Better {
     bool operator()(const Candidate& a, const Candidate& b) const {
         return a.key > b.key || (a.key == b.key && a.row < b.row);
     }
-} constexpr better;
+} constexpr kBetter;
 
 template <class T>
 void append(std::vector<T>& to, std::vector<T>&& from) {
@@ -35,7 +35,8 @@ void append(std::vector<T>& to, std::vector<T>&& from) {
 
 void keep_best(std::vector<Candidate>& candidates, int64_t take) {
     if (static_cast<int64_t>(candidates.size()) < take || take < 1) return;
-    std::nth_element(candidates.begin(), candidates.begin() + (take - 1), candidates.end(), better);
+    std::nth_element(candidates.begin(), candidates.begin() + (take - 1), candidates.end(),
+                     kBetter);
     candidates.resize(static_cast<size_t>(take));
 }
 
@@ -67,6 +68,7 @@ std::string difference(const IssuePlan& a, const IssuePlan& b) {
 // Sorted, adjacent pieces joined. Throws, before anything is changed, where two share a row.
 std::vector<IssueRows> joined(std::vector<IssueRows>& a, std::vector<IssueRows>& b) {
     std::vector<IssueRows*> order;
+    order.reserve(a.size() + b.size());
     for (auto& piece : a) order.push_back(&piece);
     for (auto& piece : b) order.push_back(&piece);
     std::sort(order.begin(), order.end(),
@@ -186,7 +188,7 @@ void check_best(const std::vector<Candidate>& best, int64_t take,
                              [](int64_t row, const IssueRows& rows) { return row < rows.start; });
         if (!std::isfinite(best[i].key) || piece == pieces.begin() ||
             best[i].row >= std::prev(piece)->end() ||
-            (i > 0 && !joint::better(best[i - 1], best[i])))
+            (i > 0 && !joint::kBetter(best[i - 1], best[i])))
             StateReader::fail("a candidate out of place");
     }
 }
@@ -290,7 +292,7 @@ std::string IssueState::to_bytes() const {
         writer.put(piece.flags);
     }
     for (std::vector<Candidate> candidates : best) {
-        std::sort(candidates.begin(), candidates.end(), joint::better);
+        std::sort(candidates.begin(), candidates.end(), joint::kBetter);
         writer.put(static_cast<int64_t>(candidates.size()));
         writer.put(candidates);
     }

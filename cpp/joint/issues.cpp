@@ -106,7 +106,7 @@ public:
             const auto at = static_cast<size_t>(i);
             const int64_t label = joint::label_at(in_.labels, i, n_classes_);
             const T* p = block.row(r);
-            const T* runner_up = block.runner_up ? block.runner_up + r : nullptr;
+            const T runner_up = block.runner_up_of(r);
             const int64_t argmax = block.argmax[r];
             rows_.quality[at] = score_(p, label, argmax, runner_up);
             if (!rows_.low_score.empty())

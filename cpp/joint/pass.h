@@ -66,6 +66,8 @@ struct Block {
     bool any_bad = false;
 
     const T* row(int64_t r) const { return reinterpret_cast<const T*>(rows + r * row_stride); }
+    // 0 where nobody asked for it.
+    T runner_up_of(int64_t r) const { return runner_up ? runner_up[r] : T(0); }
 };
 
 // One worker's means to read rows. T is float for halves and floats, double for doubles.

@@ -42,7 +42,7 @@ void label_quality(const JointInput& in, Quality method, bool adjust, Vector<dou
         for (int64_t r = 0; r < block.n; ++r) {
             const int64_t label = joint::label_at(in.labels, block.begin + r, n_classes);
             quality[block.begin + r] =
-                score(block.row(r), label, block.argmax[r], block.runner_up + r);
+                score(block.row(r), label, block.argmax[r], block.runner_up_of(r));
         }
     });
 }

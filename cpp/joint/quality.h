@@ -23,14 +23,15 @@ public:
         return method_ == Quality::kNormalizedMargin && thresholds_.empty();
     }
 
+    // `runner_up` is read only where wants_runner_up() says so.
     template <class T>
-    double operator()(const T* p, int64_t label, int64_t argmax, const T* runner_up) const {
+    double operator()(const T* p, int64_t label, int64_t argmax, T runner_up) const {
         if (method_ == Quality::kConfidenceWeightedEntropy) return weighted_entropy(p, label);
         if (!thresholds_.empty()) return adjusted(p, label);
         const auto given = static_cast<double>(p[label]);
         if (method_ == Quality::kSelfConfidence) return given;
         if (n_classes_ == 1) return margin(given, 0.0);
-        return margin(given, static_cast<double>(argmax == label ? *runner_up : p[argmax]));
+        return margin(given, static_cast<double>(argmax == label ? runner_up : p[argmax]));
     }
 
 private:

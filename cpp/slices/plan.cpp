@@ -157,8 +157,10 @@ SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_leve
     Ranks ranks(m, std::min<int64_t>(level, 64));
     int64_t crossings = 0;
     for (int64_t l = 1; l <= level; ++l) {
-        if (l > 64 || ranks.count(l) > kMostCrossings ||
-            (crossings += ranks.count(l)) > kMostCrossings) {
+        // Where one level alone is too much, its count may have wrapped: it is not added.
+        const bool too_much = l > 64 || ranks.count(l) > kMostCrossings;
+        if (!too_much) crossings += ranks.count(l);
+        if (too_much || crossings > kMostCrossings) {
             throw std::invalid_argument("max_level asks for more than " +
                                         std::to_string(kMostCrossings) + " crossings of columns");
         }
@@ -170,6 +172,7 @@ SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_leve
     // Each crossing comes from the table with the fewest cells that holds its columns; hash tables
     // last.
     std::vector<std::pair<uint128, int32_t>> order;
+    order.reserve(plan.tables.size());
     for (size_t t = 0; t < plan.tables.size(); ++t) {
         order.emplace_back(table_cells(plan.tables[t].columns, n_categories),
                            static_cast<int32_t>(t));

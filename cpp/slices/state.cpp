@@ -18,6 +18,7 @@ public:
         : plan(std::move(shared)), unit(spec.error_exponent) {
         for (const auto& planned : plan->tables) {
             std::vector<int64_t> categories;
+            categories.reserve(planned.columns.size());
             for (const int32_t c : planned.columns)
                 categories.push_back(spec.n_categories[static_cast<size_t>(c)]);
             tables.emplace_back(planned.columns, std::move(categories), planned.dense, unit);

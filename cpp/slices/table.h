@@ -2,6 +2,7 @@
 // occur. A missing code has a cell of its own (digit 0), so that sums over a column lose no row.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -22,7 +23,8 @@ class ErrorUnit {
 public:
     explicit ErrorUnit(int64_t exponent);
     uint64_t quantise(double error) const {
-        return static_cast<uint64_t>(static_cast<int64_t>(error * scale_ + 0.5));
+        const double units = error * scale_ + 0.5;  // never below zero: the cast is floor
+        return static_cast<uint64_t>(static_cast<int64_t>(units));
     }
     double sum(uint128 units) const { return static_cast<double>(units) * unit_; }
     // Sum of squared distances from the mean. Exact but for one rounding of each of two terms:
