@@ -31,6 +31,8 @@ void JointState::merge(const JointState& other) {
     if (collision != other.collision) throw std::invalid_argument("states differ in collision");
     if (weighted != other.weighted)
         throw std::invalid_argument("states differ in weighted: one has weights, the other none");
+    if (!addable(counts, other.counts) || !addable(weights, other.weights))
+        throw std::invalid_argument("states hold more rows together than can be counted");
     for (size_t i = 0; i < counts.size(); ++i) counts[i] += other.counts[i];
     for (size_t i = 0; i < weights.size(); ++i) weights[i] += other.weights[i];
 }
@@ -64,6 +66,8 @@ JointState JointState::from_bytes(std::string_view bytes) {
         if (c < 0) StateReader::fail("a negative count");
     for (const int128 w : weights)
         if (w < 0) StateReader::fail("a negative weight");
+    if (!addable(counts, {}) || !addable(weights, {}))
+        StateReader::fail("more rows than can be counted");
     JointState state(std::move(thresholds), static_cast<Collision>(collision), weighted != 0);
     state.counts = std::move(counts);
     state.weights = std::move(weights);

@@ -55,6 +55,10 @@ void ThresholdState::merge(const ThresholdState& other) {
     }
     if (weighted != other.weighted)
         throw std::invalid_argument("states differ in weighted: one has weights, the other none");
+    if (!addable(class_counts, other.class_counts) || !addable(sums, other.sums) ||
+        !addable(class_weights, other.class_weights)) {
+        throw std::invalid_argument("states hold more rows together than can be counted");
+    }
     add_to(class_counts, other.class_counts);
     add_to(sums, other.sums);
     add_to(class_weights, other.class_weights);
@@ -94,6 +98,8 @@ ThresholdState ThresholdState::from_bytes(std::string_view bytes) {
     if (std::any_of(counts.begin(), counts.end(), [](int64_t c) { return c < 0; }) ||
         std::any_of(weights.begin(), weights.end(), [](int128 w) { return w < 0; }))
         StateReader::fail("a negative count");
+    if (!addable(counts, {}) || !addable(sums, {}) || !addable(weights, {}))
+        StateReader::fail("more rows than can be counted");
     ThresholdState state(n, weighted != 0);
     state.class_counts = counts;
     state.sums = sums;
