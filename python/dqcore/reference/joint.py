@@ -171,10 +171,10 @@ def calibrate(counts: NDArray[Any], class_totals: NDArray[Any]) -> NDArray[Any]:
     n_classes = len(counts)
     floored = counts.astype(np.float64)
     np.fill_diagonal(floored, np.maximum(floored.diagonal(), 1.0))
-    totals = np.maximum(floored.sum(axis=1), TINY)
+    totals = np.maximum([_pairwise_sum(row) for row in floored], TINY)
     scaled = floored / totals[:, None] * class_totals[:, None]
     # Column by column: cleanlab holds the matrix that way, and the order decides the last bit of the sum.
-    total = max(float(np.sum(scaled.T.ravel())), TINY)
+    total = max(_pairwise_sum(scaled.T.ravel()), TINY)
     scaled = scaled / total * class_totals.sum()
     if counts.dtype.kind == "f":
         weighted: Floats = scaled
@@ -183,10 +183,18 @@ def calibrate(counts: NDArray[Any], class_totals: NDArray[Any]) -> NDArray[Any]:
     return np.array(whole, np.int64).reshape(n_classes, n_classes)
 
 
+def _pairwise_sum(values: Floats) -> float:
+    """Add contiguous values in NumPy's pairwise order, which NumPy below 2 leaves for more than 8192 of them."""
+    if len(values) <= 8192:
+        return float(np.sum(values))
+    half = len(values) // 2 // 8 * 8
+    return _pairwise_sum(values[:half]) + _pairwise_sum(values[half:])
+
+
 def _round_preserving_sum(values: Floats) -> NDArray[np.int64]:
     """Round each value so that the sum is the rounded sum, moving those whose remainder is largest."""
     rounded = np.rint(values)
-    missing = int(np.rint(values.sum()) - rounded.sum())
+    missing = int(np.rint(_pairwise_sum(values)) - rounded.sum())
     step = 1 if missing > 0 else -1
     order = np.argsort(-step * (values - rounded), kind="stable")
     rounded[order[: abs(missing)]] += step
