@@ -18,6 +18,7 @@ from .joint import (
     label_quality,
 )
 from .knn import KnnDisagreement, KnnGraph, KnnState, knn_disagreement, knn_graph
+from .neighbours import NearDuplicates, Outliers, near_duplicates, outliers
 from .slices import Slice, SliceState, SliceTable, slice_errors
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "KnnGraph",
     "KnnState",
     "LabelIssues",
+    "NearDuplicates",
+    "Outliers",
     "Slice",
     "SliceState",
     "SliceTable",
@@ -41,6 +44,8 @@ __all__ = [
     "knn_graph",
     "label_issues",
     "label_quality",
+    "near_duplicates",
+    "outliers",
     "show_versions",
     "slice_errors",
 ]

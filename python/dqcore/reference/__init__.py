@@ -5,6 +5,7 @@ Each function has the signature of its public twin and gives the same bits. Noth
 
 from .joint import calibrate, confident_joint, label_issues, label_quality
 from .knn import knn_disagreement, knn_graph
+from .neighbours import near_duplicates, outliers
 from .slices import slice_errors
 
 __all__ = [
@@ -14,5 +15,7 @@ __all__ = [
     "knn_graph",
     "label_issues",
     "label_quality",
+    "near_duplicates",
+    "outliers",
     "slice_errors",
 ]
