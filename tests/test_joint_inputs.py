@@ -211,8 +211,16 @@ def test_labels_of_any_whole_number_dtype(function, dtype):
         ),
         (["a", np.nan, "b"], ValueError, "row 1 is nan"),
         (["a", "b", 3], TypeError, "row 2 is 3"),
-        (["a", "b", "c"], ValueError, "labels has 3 different strings but there are 2 classes"),
-        (["a", "a", "a"], ValueError, "labels has 1 different strings but there are 2 classes"),
+        (
+            ["a", "b", "c"],
+            ValueError,
+            "labels has 3 different strings but pred_probs has 2 classes",
+        ),
+        (
+            ["a", "a", "a"],
+            ValueError,
+            "labels has 1 different strings but pred_probs has 2 classes",
+        ),
         (["", "a", "a"], ValueError, "row 0 is empty"),
     ],
 )
@@ -263,7 +271,7 @@ def test_strings_of_string_dtype():
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
-        (["cat"], ValueError, "class_names has 1 entries but there are 2 classes"),
+        (["cat"], ValueError, "class_names has 1 entry but pred_probs has 2 classes"),
         (["cat", "cat"], ValueError, "entries 0 and 1 are 'cat'"),
         (["cat", ""], ValueError, "entry 1 is empty"),
         (["cat", 2], TypeError, "entry 1 is 2"),
@@ -382,7 +390,7 @@ def test_rows_beyond_2_32_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"thresholds": [0.5]}, ValueError, "thresholds has 1 entries but there are 2 classes"),
+        ({"thresholds": [0.5]}, ValueError, "thresholds has 1 entry but pred_probs has 2 classes"),
         ({"thresholds": [0.5, np.nan]}, ValueError, "thresholds must be .*row 1 is .*nan"),
         ({"thresholds": [0.5, np.inf]}, ValueError, "thresholds must be .*row 1 is .*inf"),
         ({"thresholds": 0.5}, TypeError, "thresholds must be"),
@@ -429,7 +437,7 @@ def test_options_of_confident_joint(options, error, message):
             ValueError,
             "adjust must be False with rank_by",
         ),
-        ({"num_to_remove_per_class": [1]}, ValueError, "num_to_remove_per_class has 1 entries"),
+        ({"num_to_remove_per_class": [1]}, ValueError, "num_to_remove_per_class has 1 entry"),
         (
             {"num_to_remove_per_class": [1, -2]},
             ValueError,

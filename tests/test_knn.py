@@ -403,9 +403,9 @@ def test_from_arrays_sorts_each_row():
         ([[1], [-1], [0]], np.ones((3, 1)), "row 1, column 0 is .*-1"),
         ([[1], [1], [0]], np.ones((3, 1)), "other rows than the row itself: row 1"),
         ([[1, 1], [0, 2], [0, 1]], np.ones((3, 2)), "k different rows: row 0"),
-        ([[1], [0], [0]], [[1.0], [np.nan], [1.0]], "finite and at least 0: row 1"),
-        ([[1], [0], [0]], [[1.0], [1.0], [-1.0]], "finite and at least 0: row 2"),
-        ([[1], [0], [0]], np.ones((3, 2)), "indices have shape"),
+        ([[1], [0], [0]], [[1.0], [np.nan], [1.0]], "at least 0: row 1"),
+        ([[1], [0], [0]], [[1.0], [1.0], [-1.0]], "at least 0: row 2"),
+        ([[1], [0], [0]], np.ones((3, 2)), "indices has shape"),
         (np.zeros((3, 0), int), np.zeros((3, 0)), "k >= 1"),
     ],
 )
@@ -454,8 +454,12 @@ def test_any_split_order_and_merge_gives_the_same_graph(data, metric, seed):
 
 def test_merging_states_of_different_parameters_is_refused():
     state = dq.KnnState(5, 2, "euclidean")
-    for other in (dq.KnnState(6, 2), dq.KnnState(5, 3), dq.KnnState(5, 2, "cosine")):
-        with pytest.raises(ValueError, match="different n, k or metric"):
+    for other, name in (
+        (dq.KnnState(6, 2), "n: 5 and 6"),
+        (dq.KnnState(5, 3), "k: 2 and 3"),
+        (dq.KnnState(5, 2, "cosine"), "metric: .euclidean. and .cosine."),
+    ):
+        with pytest.raises(ValueError, match=f"differ in {name}"):
             state.merge(other)
     with pytest.raises(TypeError, match="KnnState"):
         state.merge("x")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from . import _check
+
 _MODULES = {"cpu": "dqcore._cpu", "cuda": "dqcore._cuda", "reference": "dqcore.reference"}
 
 
@@ -30,11 +32,16 @@ def load(backend: str, *arrays: object) -> ModuleType:
     "auto" follows the data: the GPU where one of `arrays` is on it, else the CPU.
     """
     if not isinstance(backend, str):
-        raise TypeError(f"backend must be 'auto' or one of {list(_MODULES)}, got {backend!r}")
+        raise TypeError(
+            f"backend must be 'auto' or one of {list(_MODULES)}, got {_check.shown(backend)}"
+        )
+    backend = str.__str__(backend)  # not a subclass's own ideas of what it is equal to
     if backend == "auto":
         backend = "cuda" if any(on_device(a) for a in arrays) else "cpu"
     if backend not in _MODULES:
-        raise ValueError(f"backend must be 'auto' or one of {list(_MODULES)}, got {backend!r}")
+        raise ValueError(
+            f"backend must be 'auto' or one of {list(_MODULES)}, got {_check.shown(backend)}"
+        )
     try:
         return importlib.import_module(_MODULES[backend])
     except ImportError as error:

@@ -7,6 +7,8 @@ work); everything else is checked here.
 from __future__ import annotations
 
 import operator
+import os
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,30 +18,47 @@ from numpy.typing import NDArray
 Progress = Callable[[str, int, int], object] | None
 
 MOST_CLASSES = 2**31 - 1
+# Of a value in a message: enough to recognise it, however long or deep it is.
+_MOST_SHOWN = 100
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _MOST_SHOWN
+_LONGEST_PATH = 1 << 15  # longer than any system takes
+_MOST_BITS_SHOWN = 1024  # Python refuses to write out numbers of thousands of digits
+
+
+def shown(value: object) -> str:
+    """Return `value` as a message shows it: its repr, cut short; never an error."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS_SHOWN:
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = _SHORT.repr(value)
+    except Exception:  # noqa: BLE001 - the caller's own repr; what is wrong is said all the same
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 2 * _MOST_SHOWN else text[: 2 * _MOST_SHOWN] + "..."
 
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as an int in [low, high]; a bool or a fraction is a TypeError."""
     if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}") from None
     if number < low or (high is not None and number > high):
         wanted = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        raise ValueError(f"{name} must be {wanted}, got {number}")
+        raise ValueError(f"{name} must be {wanted}, got {shown(number)}")
     return number
 
 
 def number(name: str, value: object, low: float, high: float) -> float:
     """Return `value` as a float in [low, high]."""
     if isinstance(value, bool | np.bool_ | str | bytes):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         result = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be a number, got {shown(value)}") from None
     if not low <= result <= high:
         raise ValueError(f"{name} must be in [{low}, {high}], got {result}")
     return result
@@ -48,22 +67,37 @@ def number(name: str, value: object, low: float, high: float) -> float:
 def flag(name: str, value: object) -> bool:
     """Return `value` where it is True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def choice(name: str, value: object, options: Sequence[str]) -> str:
     """Return `value` where it is one of `options`."""
-    if not isinstance(value, str) or value not in options:
-        raise ValueError(f"{name} must be one of {list(options)}, got {value!r}")
-    return value
+    text = str.__str__(value) if isinstance(value, str) else ""  # not a subclass's own ideas
+    if text not in options:
+        raise ValueError(f"{name} must be one of {list(options)}, got {shown(value)}")
+    return text
+
+
+def path(name: str, value: object) -> str:
+    """Return `value` as a path; bytes are decoded as the file system's."""
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {type(value).__name__}")
+    result = os.fsdecode(value)
+    if not result or "\0" in result or len(result) > _LONGEST_PATH:
+        raise ValueError(f"{name} must be a path, got {shown(result)}")
+    try:
+        os.fsencode(result)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} must be a path, got {shown(result)}: {error}") from None
+    return result
 
 
 def run_options(threads: object, progress: object) -> tuple[int, Progress]:
     """Return checked `threads` and `progress`."""
     count = integer("threads", threads, 0)
     if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be None or callable, got {progress!r}")
+        raise TypeError(f"progress must be None or callable, got {shown(progress)}")
     return count, progress
 
 
@@ -99,6 +133,41 @@ def contiguous(values: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
     return np.require(values, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
+def fitting(
+    name: str, value: object, dtype: type[Any], shape: tuple[int | None, ...], like: str = ""
+) -> NDArray[Any]:
+    """Return `value` where it is an array as our results hold it: `dtype`, `shape` (None: any), C order.
+
+    `like` is the argument that the shape comes from.
+    """
+    as_ = f", as {like}" if like else ""
+    sizes = ", ".join("any" if size is None else str(size) for size in shape)
+    want = f"a ({sizes}) array of {np.dtype(dtype)} in C order{as_}"
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
+    if value.dtype != dtype or not (value.flags.c_contiguous and value.flags.aligned):
+        raise TypeError(f"{name} must be {want}, got {value.dtype} {value.shape}")
+    fits = value.ndim == len(shape) and all(
+        size in (None, got) for size, got in zip(shape, value.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{name} must be {want}, got shape {value.shape}")
+    return value
+
+
+def rows(name: str, value: object) -> int:
+    """Return how many rows `value` says it has; whether it is right is seen when it is read."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape and isinstance(shape[0], int):
+        return shape[0]
+    try:
+        return len(np.asarray(value) if hasattr(value, "__array__") else value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must have a row for each label, got {type(value).__name__}"
+        ) from None
+
+
 def same_length(name: str, n: int, other_name: str, other_n: int) -> None:
     """Raise where two arguments that go row by row differ in length."""
     if n != other_n:
@@ -111,12 +180,12 @@ def first_bad(name: str, values: NDArray[Any], bad: NDArray[np.bool_], want: str
     count = int(np.count_nonzero(bad))
     place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
     entries = "1 such entry" if count == 1 else f"{count} such entries"
-    return ValueError(f"{name} must be {want}: {place} is {values[where]!r} ({entries})")
+    return ValueError(f"{name} must be {want}: {place} is {shown(values[where])} ({entries})")
 
 
-def integers(name: str, value: object, want: str) -> NDArray[np.int64]:
-    """Return a 1-D array of whole numbers as int64; floats only where every value is whole."""
-    values = array(name, value, 1, want)
+def integers(name: str, value: object, want: str, ndim: int = 1) -> NDArray[np.int64]:
+    """Return an array of whole numbers as int64; floats only where every value is whole."""
+    values = array(name, value, ndim, want)
     if values.dtype.kind == "b":
         raise TypeError(f"{name} must be {want}, got bool; pass {name}.astype(int)")
     if values.dtype.kind == "f":
@@ -135,13 +204,22 @@ def integers(name: str, value: object, want: str) -> NDArray[np.int64]:
 
 
 def labels(
-    name: str, value: object, n_classes: int | None = None, *, unlabelled: bool = False
+    name: str,
+    value: object,
+    n_classes: int | None = None,
+    *,
+    unlabelled: bool = False,
+    counted_by: str = "",
 ) -> NDArray[np.int32]:
-    """Return integer labels as contiguous (n,) int32 in [0, n_classes), or -1 where `unlabelled`."""
+    """Return integer labels as contiguous (n,) int32 in [0, n_classes), or -1 where `unlabelled`.
+
+    `counted_by` is the argument that n_classes comes from; an error names it too.
+    """
     low = -1 if unlabelled else 0
     high = (n_classes if n_classes is not None else MOST_CLASSES) - 1
     extra = " or -1 for unlabelled" if unlabelled else ""
-    want = f"(n,) whole numbers in [0, {high}]{extra}"
+    by = f", the classes of {counted_by}" if counted_by and n_classes is not None else ""
+    want = f"(n,) whole numbers in [0, {high}]{extra}{by}"
     given = array(name, value, 1, want)
     if given.dtype.kind in "iu" and given.size and low <= given.min() and given.max() <= high:
         return contiguous(given, np.int32)
@@ -152,7 +230,17 @@ def labels(
     return contiguous(values, np.int32)
 
 
-def class_names(name: str, value: object, n_classes: int | None = None) -> tuple[str, ...]:
+def another_number_of_classes(name: str, found: int, n_classes: int, counted_by: str) -> ValueError:
+    """Return the error for an argument that goes class by class and has too few or too many entries."""
+    entries = "1 entry" if found == 1 else f"{found} entries"
+    classes = "1 class" if n_classes == 1 else f"{n_classes} classes"
+    source = f"{counted_by} has" if counted_by else "there are"
+    return ValueError(f"{name} has {entries} but {source} {classes}; they must be equal")
+
+
+def class_names(
+    name: str, value: object, n_classes: int | None = None, counted_by: str = ""
+) -> tuple[str, ...]:
     """Return unique, non-empty names, one for each class where `n_classes` is known."""
     want = "unique, non-empty strings, one for each class"
     refused = TypeError(f"{name} must be {want}, got {type(value).__name__}")
@@ -165,14 +253,16 @@ def class_names(name: str, value: object, n_classes: int | None = None) -> tuple
     seen: dict[str, int] = {}
     for i, entry in enumerate(names):
         if not isinstance(entry, str):
-            raise TypeError(f"{name} must be {want}: entry {i} is {entry!r}")
+            raise TypeError(f"{name} must be {want}: entry {i} is {shown(entry)}")
         if not entry:
             raise ValueError(f"{name} must be {want}: entry {i} is empty")
         if entry in seen:
-            raise ValueError(f"{name} must be {want}: entries {seen[entry]} and {i} are {entry!r}")
+            raise ValueError(
+                f"{name} must be {want}: entries {seen[entry]} and {i} are {shown(entry)}"
+            )
         seen[str(entry)] = i
     if n_classes is not None and len(names) != n_classes:
-        raise ValueError(f"{name} has {len(names)} entries but there are {n_classes} classes")
+        raise another_number_of_classes(name, len(names), n_classes, counted_by)
     return tuple(seen)
 
 
@@ -183,6 +273,7 @@ def encode_labels(
     n_classes: int | None = None,
     *,
     unlabelled: bool = False,
+    counted_by: str = "",
 ) -> tuple[NDArray[np.int32], tuple[str, ...] | None]:
     """Return labels as (n,) int32 codes, and the class names where there are any.
 
@@ -202,16 +293,18 @@ def encode_labels(
             nan = isinstance(entry, float) and np.isnan(entry)
             missing = entry is None or nan or type(entry).__name__ == "NAType"
             raise (ValueError if missing else TypeError)(
-                f"{name} must be strings, none missing: row {row} is {entry!r} ({count} such)"
+                f"{name} must be strings, none missing: row {row} is {shown(entry)} ({count} such)"
             )
         text = bool(is_text.any())
     else:
         text = values.dtype.kind in "UT"
-    known = None if names is None else class_names("class_names", names, n_classes)
+    known = None if names is None else class_names("class_names", names, n_classes, counted_by)
     if not text:
-        n = len(known) if known is not None and n_classes is None else n_classes
-        return labels(name, values, n, unlabelled=unlabelled), known
-    return _encode_strings(name, value, values, known, n_classes)
+        if known is not None and n_classes is None:
+            n_classes, counted_by = len(known), "class_names"
+        codes = labels(name, values, n_classes, unlabelled=unlabelled, counted_by=counted_by)
+        return codes, known
+    return _encode_strings(name, value, values, known, n_classes, counted_by)
 
 
 def _encode_strings(
@@ -220,6 +313,7 @@ def _encode_strings(
     values: NDArray[Any],
     names: tuple[str, ...] | None,
     n_classes: int | None,
+    counted_by: str,
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     found, inverse = np.unique(values, return_inverse=True)
     if names is None:
@@ -227,7 +321,8 @@ def _encode_strings(
         names = tuple(sorted(str(c) for c in (found if categories is None else categories)))
         if n_classes is not None and len(names) != n_classes:
             raise ValueError(
-                f"{name} has {len(names)} different strings but there are {n_classes} classes; "
+                f"{name} has {len(names)} different strings but "
+                f"{f'{counted_by} has' if counted_by else 'there are'} {n_classes} classes; "
                 "pass class_names="
             )
         if "" in names:

@@ -34,29 +34,30 @@ class Column(NamedTuple):
 
 def encode(columns: object, name: str = "columns") -> list[Column]:
     """Return every column of `columns` encoded, in order; at least one, all of one length."""
-    pairs = list(_named(columns, name))
+    pairs = list(named(columns, name))
     if not pairs:
         raise ValueError(f"{name} must be {_WANT_COLUMNS} with at least one column, got none")
     seen: set[str] = set()
     for key, _ in pairs:
         if not isinstance(key, str):
-            raise TypeError(f"{name} must have strings for names, got {key!r}")
+            raise TypeError(f"{name} must have strings for names, got {_check.shown(key)}")
         if key in seen:
-            raise ValueError(f"{name} has two columns named {key!r}")
+            raise ValueError(f"{name} has two columns named {_check.shown(key)}")
         seen.add(key)
-    encoded = [encode_column(key, raw, f"{name}[{key!r}]") for key, raw in pairs]
+    encoded = [encode_column(key, raw, f"{name}[{_check.shown(key)}]") for key, raw in pairs]
     first = encoded[0]
     for column in encoded[1:]:
         _check.same_length(
-            f"{name}[{column.name!r}]",
+            f"{name}[{_check.shown(column.name)}]",
             len(column.codes),
-            f"{name}[{first.name!r}]",
+            f"{name}[{_check.shown(first.name)}]",
             len(first.codes),
         )
     return encoded
 
 
-def _named(columns: Foreign, name: str) -> Iterable[tuple[Any, Any]]:
+def named(columns: Foreign, name: str) -> Iterable[tuple[Any, Any]]:
+    """Yield the name and the raw column of each, in order."""
     if isinstance(columns, Mapping):
         return columns.items()
     if hasattr(columns, "iloc") and hasattr(columns, "columns"):  # pandas
@@ -97,12 +98,9 @@ def _as_array(raw: Foreign, name: str) -> NDArray[Any]:
     nulls = getattr(raw, "null_count", None)  # polars (a method) and pyarrow
     if nulls is not None and (nulls() if callable(nulls) else nulls):
         raw = raw.to_list() if hasattr(raw, "to_list") else raw.to_pylist()  # keeps whole numbers
-    values = _check.array(name, raw, 1, _WANT)
-    if isinstance(raw, list | tuple) and values.dtype.kind not in "OT":
-        # NumPy would turn a mixed list into one type in silence.
-        values = np.empty(len(raw), object)
-        values[:] = raw
-    return values
+    if isinstance(raw, list | tuple):  # NumPy would turn a mixed one into one type in silence
+        return np.fromiter(raw, object, len(raw))
+    return _check.array(name, raw, 1, _WANT)
 
 
 def _encode_categorical(key: str, raw: Foreign, name: str) -> Column:
@@ -155,11 +153,17 @@ def _encode_objects(key: str, items: list[Any], name: str) -> Column:
     families = {_family(kind) for kind in kinds} - {None}
     family = next(iter(families)) if len(families) == 1 else None
     doubtful = {kind for kind in kinds if _family(kind) is not family or family is None}
+    first: tuple[int, Any] | None = None  # of a family; one of another family is then wrong
     for row, item in enumerate(items if doubtful else ()):
-        if type(item) in doubtful and not _is_missing(item):
-            kind = type(item).__name__
-            mixed = " in a column of mixed types" if len(families) > 1 else ""
-            raise TypeError(f"{name} must be {_WANT}: row {row} is {item!r} ({kind}{mixed})")
+        if type(item) not in doubtful or _is_missing(item):
+            continue
+        of = _family(type(item))
+        if of is None or (first is not None and of is not _family(type(first[1]))):
+            said = f"row {row} is {_check.shown(item)} ({type(item).__name__})"
+            if of is not None and first is not None:
+                said += f" but row {first[0]} {_check.shown(first[1])}, mixed types"
+            raise TypeError(f"{name} must be {_WANT}: {said}")
+        first = first or (row, item)
     if family is int:
         plain = (-1 if _is_missing(item) else int(item) for item in items)
         try:
@@ -202,5 +206,5 @@ def recode(column: Column, values: Sequence[Category] | None, n: int, name: str)
         count = int(np.count_nonzero(bad))
         entries = "1 such entry" if count == 1 else f"{count} such entries"
         value = list(own)[int(signed[row])]
-        raise ValueError(f"{name} must be {want}: row {row} is {value!r} ({entries})")
+        raise ValueError(f"{name} must be {want}: row {row} is {_check.shown(value)} ({entries})")
     return codes

@@ -24,6 +24,9 @@ FILTERS = (
 )
 PRIORS = ("cnt", "eqn", "marginal", "marginal_ps")
 
+# Rows that a float64 still counts one by one; and as many of the greatest weight.
+_MOST_COUNTED = 2**53
+_MOST_WEIGHT = 2.0**84
 _TINY = 1e-100
 _LEAST_PRIOR = 1e-6
 _MOST_NOISE = 0.9999  # a noise rate of 1 would say that a class does not exist
@@ -56,6 +59,29 @@ class ConfidentJoint:
     class_counts: NDArray[np.int64]
     class_weights: NDArray[np.float64] | None = None
     class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together: whoever takes a joint relies on it."""
+        kind = np.int64 if self.class_weights is None else np.float64
+        k = len(_check.fitting("class_counts", self.class_counts, np.int64, (None,)))
+        totals = [("class_counts", self.class_counts), ("counts", self.counts)]
+        if self.class_weights is not None:
+            _check.fitting("class_weights", self.class_weights, np.float64, (k,), "class_counts")
+            totals.append(("class_weights", self.class_weights))
+        _check.fitting("counts", self.counts, kind, (k, k), "class_counts")
+        _check.fitting("thresholds", self.thresholds, np.float64, (k,), "class_counts")
+        for name, values in totals:
+            most = _MOST_WEIGHT if values.dtype == np.float64 else _MOST_COUNTED
+            bad = ~((values >= 0) & (values <= most))
+            if bad.any():
+                raise _check.first_bad(name, values, bad, f"in [0, {most}]")
+            if not values.sum(dtype=np.float64) <= most:
+                raise ValueError(f"{name} must have a sum of at most {most}")
+        if self.class_names is not None:
+            _check.class_names("class_names", self.class_names, k, "class_counts")
+        bad = ~np.isfinite(self.thresholds)
+        if bad.any():
+            raise _check.first_bad("thresholds", self.thresholds, bad, "finite")
 
     @property
     def n(self) -> int:
@@ -192,7 +218,9 @@ def _inputs(
     labels: object, pred_probs: object, class_names: object = None
 ) -> tuple[NDArray[np.int32], NDArray[Any], tuple[str, ...] | None]:
     p = _check.pred_probs("pred_probs", pred_probs)
-    codes, names = _check.encode_labels("labels", labels, class_names, p.shape[1])
+    codes, names = _check.encode_labels(
+        "labels", labels, class_names, p.shape[1], counted_by="pred_probs"
+    )
     _check.same_length("labels", len(codes), "pred_probs", len(p))
     return codes, p, names
 
@@ -203,7 +231,7 @@ def _thresholds(name: str, value: object, n_classes: int | None) -> NDArray[np.f
     if values.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be {want}, got dtype {values.dtype}")
     if n_classes is not None and len(values) != n_classes:
-        raise ValueError(f"{name} has {len(values)} entries but there are {n_classes} classes")
+        raise _check.another_number_of_classes(name, len(values), n_classes, "pred_probs")
     if len(values) == 0:
         raise ValueError(f"{name} must be {want}, got none")
     bad = ~np.isfinite(values)
@@ -376,12 +404,9 @@ def _calibrated(joint: object, n_classes: int) -> NDArray[np.int64]:
             raise ValueError("joint must be without weights: pruning counts rows")
         values = joint.calibrated()
     else:
-        values = _check.array("joint", joint, 2, want)
-        flat = _check.integers("joint", values.ravel(), f"{want}, whole numbers")
-        if (flat < 0).any():
-            bad = flat.reshape(values.shape) < 0
-            raise _check.first_bad("joint", values, bad, f"{want}, not negative")
-        values = flat.reshape(values.shape)
+        values = _check.integers("joint", joint, f"{want}, whole numbers", 2)
+        if (values < 0).any():
+            raise _check.first_bad("joint", values, values < 0, f"{want}, not negative")
     if values.shape != (n_classes, n_classes):
         raise ValueError(
             f"joint has shape {values.shape} but pred_probs has {n_classes} classes; "
@@ -392,6 +417,7 @@ def _calibrated(joint: object, n_classes: int) -> NDArray[np.int64]:
 
 def _issue_options(
     n_classes: int,
+    counted_by: str,
     filter_by: object,
     rank_by: object,
     collision: object,
@@ -412,8 +438,8 @@ def _issue_options(
         want = "(n_classes,) whole numbers, at least 0"
         remove = _check.integers("num_to_remove_per_class", num_to_remove_per_class, want)
         if len(remove) != n_classes:
-            raise ValueError(
-                f"num_to_remove_per_class has {len(remove)} entries but there are {n_classes} classes"
+            raise _check.another_number_of_classes(
+                "num_to_remove_per_class", len(remove), n_classes, counted_by
             )
         if (remove < 0).any():
             raise _check.first_bad("num_to_remove_per_class", remove, remove < 0, want)
@@ -515,6 +541,7 @@ def label_issues(
     y, p, names = _inputs(labels, pred_probs, class_names)
     options = _issue_options(
         p.shape[1],
+        "pred_probs",
         filter_by,
         rank_by,
         collision,
@@ -770,6 +797,7 @@ class IssueState(_State):
             raise TypeError(f"joint must be a ConfidentJoint, got {type(joint).__name__}")
         options = _issue_options(
             joint.n_classes,
+            "joint",
             filter_by,
             rank_by,
             collision,

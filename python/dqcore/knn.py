@@ -46,6 +46,23 @@ class KnnGraph:
     self_join: bool = True
     stats: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together: whoever takes a graph relies on it."""
+        indices = _check.fitting("indices", self.indices, np.int32, (None, None))
+        _check.fitting("distances", self.distances, np.float32, indices.shape, "indices")
+        _check.choice("metric", self.metric, METRICS)
+        n = _check.integer("n_base", self.n_base, 0, MOST_ROWS + 1)
+        if _check.flag("self_join", self.self_join):
+            _check.same_length("indices", len(indices), "n_base", n)
+        if not isinstance(self.stats, dict):
+            raise TypeError(f"stats must be a dict, got {type(self.stats).__name__}")
+        if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < n:
+            bad = (indices < 0) | (indices >= n)
+            raise _check.first_bad("indices", indices, bad, f"row numbers in [0, {n - 1}]")
+        if indices.size and not self.distances.min() >= 0:
+            bad = ~(self.distances >= 0)
+            raise _check.first_bad("distances", self.distances, bad, "at least 0")
+
     @property
     def k(self) -> int:
         """Neighbours of each row."""
@@ -93,10 +110,12 @@ class KnnGraph:
         """
         if getattr(csr, "format", None) != "csr":
             raise TypeError(f"csr must be a scipy.sparse CSR matrix, got {type(csr).__name__}")
-        n, columns = csr.shape
-        if n != columns:
-            raise ValueError(f"csr must be square, (n, n), got shape {csr.shape}")
-        pointers = np.asarray(csr.indptr, np.int64)
+        shape = getattr(csr, "shape", None)
+        if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(f"csr must be square, (n, n), got shape {_check.shown(shape)}")
+        n = int(shape[0])
+        pointers = _check.integers("csr.indptr", csr.indptr, "(n + 1,) whole numbers")
+        _check.same_length("csr.indptr", len(pointers) - 1, "csr", n)
         counts = np.diff(pointers)
         if n == 0 or counts[0] == 0 or (counts != counts[0]).any():
             row = int(np.argmax(counts != counts[0])) if n and counts[0] else 0
@@ -104,11 +123,12 @@ class KnnGraph:
             raise ValueError(
                 f"csr must hold the same number of neighbours, at least 1, in each row: row {row} has {found}"
             )
-        if pointers[0] != 0 or pointers[-1] != len(csr.data) or len(csr.indices) != len(csr.data):
+        indices = _check.array("csr.indices", csr.indices, 1, "row numbers")
+        data = _check.array("csr.data", csr.data, 1, "distances")
+        if pointers[0] != 0 or pointers[-1] != len(data) or len(indices) != len(data):
             raise ValueError("csr must be consistent: indptr, indices and data do not fit together")
-        shape = (n, int(counts[0]))
-        return cls.from_arrays(
-            np.reshape(csr.indices, shape), np.reshape(csr.data, shape), metric=metric
+        return cls._sorted(
+            indices.reshape(n, -1), data.reshape(n, -1), metric, ("csr.indices", "csr.data")
         )
 
     @classmethod
@@ -133,44 +153,51 @@ class KnnGraph:
         >>> dq.KnnGraph.from_arrays([[1], [0], [1]], [[1.0], [1.0], [2.0]])
         KnnGraph(3 rows, k=1, euclidean, self-join)
         """
-        _check.choice("metric", metric, METRICS)
-        i, d = _check_neighbours(indices, distances)
+        return cls._sorted(indices, distances, metric, ("indices", "distances"))
+
+    @classmethod
+    def _sorted(
+        cls, indices: ArrayLike, distances: ArrayLike, metric: str, names: tuple[str, str]
+    ) -> KnnGraph:
+        metric = _check.choice("metric", metric, METRICS)
+        i, d = _check_neighbours(indices, distances, *names)
         order = np.lexsort((i, d), axis=1)
         i, d = np.take_along_axis(i, order, 1), np.take_along_axis(d, order, 1)
         return cls(i, d, metric, len(i))
 
 
 def _check_neighbours(
-    indices: ArrayLike, distances: ArrayLike
+    indices: ArrayLike, distances: ArrayLike, i_name: str, d_name: str
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    i = _check.array("indices", indices, 2, "an (n, k) array of row numbers")
+    want, want_distances = "an (n, k) array of row numbers", "an (n, k) array of distances"
+    i = _check.array(i_name, indices, 2, want)
     if i.dtype.kind not in "iu":
-        raise TypeError(f"indices must be an (n, k) array of row numbers, got dtype {i.dtype}")
-    d = _check.array("distances", distances, 2, "an (n, k) array of distances")
+        raise TypeError(f"{i_name} must be {want}, got dtype {i.dtype}")
+    d = _check.array(d_name, distances, 2, want_distances)
     if d.dtype.kind not in "iuf":
-        raise TypeError(f"distances must be an (n, k) array of distances, got dtype {d.dtype}")
+        raise TypeError(f"{d_name} must be {want_distances}, got dtype {d.dtype}")
     if i.shape != d.shape:
-        raise ValueError(
-            f"indices have shape {i.shape} but distances {d.shape}; they must be equal"
-        )
+        raise ValueError(f"{i_name} has shape {i.shape} but {d_name} {d.shape}; they must be equal")
     n, k = i.shape
     if k < 1 or n > MOST_ROWS:
-        raise ValueError(f"indices must be (n, k) with k >= 1 and n <= {MOST_ROWS}, got {i.shape}")
+        raise ValueError(f"{i_name} must be (n, k) with k >= 1 and n <= {MOST_ROWS}, got {i.shape}")
     bad = (i < 0) | (i >= n)
     if bad.any():
-        raise _check.first_bad("indices", i, bad, f"row numbers in [0, {n - 1}]")
+        raise _check.first_bad(i_name, i, bad, f"row numbers in [0, {n - 1}]")
     bad = i == np.arange(n)[:, None]
     if bad.any():
-        raise _check.first_bad("indices", i, bad, "other rows than the row itself")
+        raise _check.first_bad(i_name, i, bad, "other rows than the row itself")
     ordered = np.sort(i, axis=1)
     repeated = np.zeros(i.shape, bool)
     repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
     if repeated.any():
-        raise _check.first_bad("indices", ordered, repeated, "k different rows")
-    bad = ~((d >= 0) & np.isfinite(d))
+        raise _check.first_bad(i_name, ordered, repeated, "k different rows")
+    with np.errstate(over="ignore"):
+        rounded = d.astype(np.float32)
+    bad = ~((rounded >= 0) & np.isfinite(rounded))
     if bad.any():
-        raise _check.first_bad("distances", d, bad, "finite and at least 0")
-    return i.astype(np.int32), d.astype(np.float32)
+        raise _check.first_bad(d_name, d, bad, "finite in float32 and at least 0")
+    return i.astype(np.int32), rounded
 
 
 def knn_graph(
@@ -250,7 +277,8 @@ def knn_graph(
     if k > most:
         rows = "other rows" if q is None else "rows"
         raise ValueError(
-            f"k must be at most the number of {rows} of features, {most} (n = {n}), got {k}"
+            f"k must be at most the number of {rows} of features, {most} (n = {n}), "
+            f"got {_check.shown(k)}"
         )
     indices, distances, _, *stats = _backend.load(backend, features, queries).knn_graph(
         x, k, metric=metric, queries=q, threads=threads, progress=progress
@@ -373,7 +401,7 @@ def knn_disagreement(
     only = _check.flag("labelled_only", labelled_only)
     classes = None if n_classes is None else _check.integer("n_classes", n_classes, 1, 2**31 - 1)
     threads, progress = _check.run_options(threads, progress)
-    y = _check.labels("labels", labels, classes, unlabelled=True)
+    y = _check.labels("labels", labels, classes, unlabelled=True, counted_by="n_classes")
     _check.same_length("labels", len(y), "graph", len(graph))
     if classes is None:
         classes = max(1, int(y.max(initial=0)) + 1)
@@ -419,8 +447,13 @@ class KnnState:
     def __init__(self, n: int, k: int = 10, metric: str = "euclidean") -> None:
         """Start with empty lists."""
         n = _check.integer("n", n, 2, MOST_ROWS)
-        k = _check.integer("k", k, 1, n - 1)
-        _check.choice("metric", metric, METRICS)
+        k = _check.integer("k", k, 1)
+        if k >= n:
+            raise ValueError(
+                f"k must be at most the number of other rows, {n - 1} (n = {n}), "
+                f"got {_check.shown(k)}"
+            )
+        metric = _check.choice("metric", metric, METRICS)
         self._state = _backend.load("cpu").KnnState(n, k, metric)
         self._lock = threading.Lock()
 
@@ -478,6 +511,10 @@ class KnnState:
             raise TypeError(f"other must be a KnnState, got {type(other).__name__}")
         if other is self:
             return
+        for name in ("n", "k", "metric"):
+            mine, its = getattr(self._state, name), getattr(other._state, name)
+            if mine != its:
+                raise ValueError(f"states differ in {name}: {mine!r} and {its!r}")
         # Through bytes: the two locks are never held together, so merges cannot wait for each other.
         data = other.to_bytes()
         with self._lock:

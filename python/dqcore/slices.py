@@ -131,14 +131,36 @@ class SliceTable:
     def __getitem__(self, index: Any) -> Slice | SliceTable:
         """Return one slice, or the table of those that a slice, mask or index array selects."""
         if isinstance(index, slice | np.ndarray | list):
-            return self._take(index)
-        at = _check.integer("index", index, -(2**63))
+            return self._take(self._places(index))
+        at = _check.integer("index", index, -(2**63), 2**63 - 1)
         if not -len(self) <= at < len(self):
-            raise IndexError(f"slice {at} is out of range for a table of {len(self)}")
+            raise IndexError(f"index {at} is out of range for a table of {len(self)} slices")
         at %= len(self)
         return next(iter(self._take(slice(at, at + 1))))
 
-    def _take(self, index: slice | NDArray[Any] | list[Any]) -> SliceTable:
+    def _places(self, index: slice | NDArray[Any] | list[Any]) -> slice | NDArray[Any]:
+        """Return `index` where it is a slice, a mask of the table, or places in it."""
+        if isinstance(index, slice):
+            try:
+                range(0)[index]
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"index: {error}") from None
+            return index
+        want = "a mask or places in the table"
+        places = _check.array("index", index, 1, want)
+        if places.size == 0 and isinstance(index, list):
+            places = places.astype(np.int64)
+        n = len(self)
+        if places.dtype.kind == "b":
+            _check.same_length("index", len(places), "the table", n)
+        elif places.dtype.kind not in "iu":
+            raise TypeError(f"index must be {want}, got dtype {places.dtype}")
+        elif places.size and not -n <= int(places.min()) <= int(places.max()) < n:
+            at = int(places.min()) if int(places.min()) < -n else int(places.max())
+            raise IndexError(f"index {at} is out of range for a table of {n} slices")
+        return places
+
+    def _take(self, index: slice | NDArray[Any]) -> SliceTable:
         arrays = (*Slice._fields[1:], "_predicate_columns", "_predicate_codes")
         return SliceTable(
             **{name: getattr(self, name)[index] for name in arrays},
@@ -304,7 +326,7 @@ def slice_errors(
     most = None if max_abs_error is None else _max_abs_error(max_abs_error)
     values, largest = _error_values(errors, most)
     _check.same_length(
-        "errors", len(values), f"columns[{checked[0].name!r}]", len(checked[0].codes)
+        "errors", len(values), f"columns[{_check.shown(checked[0].name)}]", len(checked[0].codes)
     )
     level = _max_level(max_level, [c.name for c in checked], [c.n_categories for c in checked])
     support = _min_support(min_support, len(values))
@@ -414,7 +436,7 @@ class SliceState:
         codes = []
         for name, known in self._spec.items():
             column = checked[name]
-            called = f"columns[{name!r}]"
+            called = f"columns[{_check.shown(name)}]"
             _check.same_length("errors", len(values), called, len(column.codes))
             categories = None if isinstance(known, int) else known
             codes.append(_columns.recode(column, categories, _n_categories(known), called))
@@ -571,19 +593,21 @@ def _columns_spec(spec: object) -> dict[str, int | tuple[Category, ...]]:
     if not isinstance(spec, Mapping) or not spec:
         raise TypeError(
             "columns_spec must map at least one name to a number of categories or to their values, "
-            f"got {spec!r}"
+            f"got {_check.shown(spec)}"
         )
     return {name: _known_categories(name, known) for name, known in spec.items()}
 
 
 def _known_categories(name: object, known: _columns.Foreign) -> int | tuple[Category, ...]:
     if not isinstance(name, str):
-        raise TypeError(f"columns_spec must have strings for names, got {name!r}")
-    called = f"columns_spec[{name!r}]"
+        raise TypeError(f"columns_spec must have strings for names, got {_check.shown(name)}")
+    called = f"columns_spec[{_check.shown(name)}]"
     if isinstance(known, int | np.integer):
         return _check.integer(called, known, 0, _check.MOST_CLASSES - 1)
     if isinstance(known, str) or not isinstance(known, Iterable):
-        raise TypeError(f"{called} must be a number of categories or their values, got {known!r}")
+        raise TypeError(
+            f"{called} must be a number of categories or their values, got {_check.shown(known)}"
+        )
     encoded = _columns.encode_column(name, list(known), called)
     own = encoded.values
     values = [int(c) if own is None else own[c] for c in encoded.codes.tolist()]
@@ -591,7 +615,7 @@ def _known_categories(name: object, known: _columns.Foreign) -> int | tuple[Cate
         raise ValueError(f"{called} must not name a missing category")
     if len(set(values)) != len(values):
         twice = next(v for i, v in enumerate(values) if v in values[:i])
-        raise ValueError(f"{called} names category {twice!r} twice")
+        raise ValueError(f"{called} names category {_check.shown(twice)} twice")
     return tuple(values)
 
 

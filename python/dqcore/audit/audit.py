@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -145,15 +145,7 @@ def audit(
 def _check_lengths(n: int, **arrays: object) -> None:
     for name, value in arrays.items():
         if value is not None:
-            try:
-                shape = np.shape(cast("ArrayLike", value))
-            except ValueError as error:
-                raise ValueError(f"{name} must have a row for each label: {error}") from error
-            if not shape:
-                raise TypeError(
-                    f"{name} must have a row for each label, got {type(value).__name__}"
-                )
-            _check.same_length("labels", n, name, shape[0])
+            _check.same_length("labels", n, name, _check.rows(name, value))
 
 
 def _check_evidence(
@@ -169,7 +161,10 @@ def _check_evidence(
 def _metric(metric: str | None, features: ArrayLike) -> str:
     if metric is not None:
         return _check.choice("metric", metric, METRICS)
-    shape = np.shape(features)
+    try:
+        shape = np.shape(features)
+    except (TypeError, ValueError):  # no array; `knn_graph` says what is wrong with it
+        shape = ()
     return "cosine" if len(shape) == 2 and shape[1] > MOST_EUCLIDEAN_COLUMNS else "euclidean"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _check
+from .. import _check, _columns
 
 
 def labels_and_names(
@@ -17,7 +17,9 @@ def labels_and_names(
 
     `n_columns` is the number of classes that pred_probs has, or None.
     """
-    codes, names = _check.encode_labels("labels", labels, class_names, n_columns)
+    codes, names = _check.encode_labels(
+        "labels", labels, class_names, n_columns, counted_by="pred_probs"
+    )
     if names is not None:
         return codes, names
     count = int(codes.max(initial=-1)) + 1 if n_columns is None else n_columns
@@ -30,11 +32,11 @@ def with_split(columns: object, split: ArrayLike | None) -> object:
         return columns
     if columns is None:
         return {"split": split}
-    if not isinstance(columns, Mapping) and not hasattr(columns, "keys"):
-        raise TypeError(
-            "with split=, columns must be a mapping or a data frame, so that it has names"
-        )
-    together = {name: columns[name] for name in columns.keys()}  # type: ignore[index]  # noqa: SIM118
+    together: dict[Any, Any] = {}
+    for name, column in _columns.named(columns, "columns"):
+        if name in together:
+            raise ValueError(f"columns has two columns named {_check.shown(name)}")
+        together[name] = column
     if "split" in together:
         raise ValueError("columns has a column 'split' already; leave split= out or rename it")
     return together | {"split": split}

@@ -155,7 +155,7 @@ class Audit:
         """
         from . import report
 
-        report.save(self, folder)
+        report.save(self, _check.path("folder", folder))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Audit:
@@ -170,4 +170,4 @@ class Audit:
         """
         from . import report
 
-        return report.load(folder)
+        return report.load(_check.path("folder", folder))
