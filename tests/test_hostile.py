@@ -178,6 +178,10 @@ RIGHT = {
         },
     ),
     "label_quality": Right(lambda: dq.label_quality, {"labels": LABELS, "pred_probs": PROBS}),
+    "near_duplicates": Right(
+        lambda: dq.near_duplicates, {"graph": GRAPH, "threshold": 0.13, "radius": 0.5}
+    ),
+    "outliers": Right(lambda: dq.outliers, {"graph": GRAPH, "iqr_factor": 1.7}),
     "slice_errors": Right(lambda: dq.slice_errors, {"errors": ERRORS, "columns": COLUMNS}),
 }
 
@@ -204,7 +208,15 @@ REFUSED = {
 
 
 # Made for callers, never taken from them; what a caller may make and hand in checks what it is made of.
-GIVEN = {"Audit", "KnnDisagreement", "LabelIssues", "Slice", "SliceTable"}
+GIVEN = {
+    "Audit",
+    "KnnDisagreement",
+    "LabelIssues",
+    "NearDuplicates",
+    "Outliers",
+    "Slice",
+    "SliceTable",
+}
 # Take arrays as they hold them, and no others.
 EXACT = {"ConfidentJoint", "KnnGraph"}
 
@@ -237,7 +249,7 @@ CALLS = public_calls()
 
 
 def test_every_public_call_has_right_arguments():
-    assert sorted(RIGHT) == sorted(CALLS)
+    assert sorted(RIGHT) == sorted(CALLS)  # a result that is only given belongs in GIVEN
 
 
 def arguments():
