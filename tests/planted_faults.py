@@ -108,7 +108,7 @@ FAULTS = [
         "CMakeLists.txt",
         "-ffp-contract=off)",
         "-ffp-contract=fast)",
-        "tests/test_exact.py::test_the_canonical_sum_at_every_tail_length",
+        "tests/test_exact.py::test_the_canonical_sum_rounds_every_product",
     ),
     Fault(
         "exact: log turns at another place than its twin",
@@ -120,8 +120,8 @@ FAULTS = [
     Fault(
         "exact: a coefficient of exp is short of digits",
         "cpp/base/elementary.h",
-        "4.13813679705723846039e-08",
-        "4.138136797057e-08",
+        "-2.77777777770155933842e-03",
+        "-2.77777777770e-03",
         "tests/test_exact.py::test_exp_has_the_same_bits_in_both_languages",
     ),
     Fault(
@@ -308,14 +308,14 @@ FAULTS = [
         "cpp/knn/sweep.cpp",
         "gap > most_reach(points, begin_l, end_l) && gap > most_reach(points, begin_r, end_r)",
         "gap > most_reach(points, begin_l, end_l) || gap > most_reach(points, begin_r, end_r)",
-        "tests/test_knn.py::test_far_rows_among_many_near_ones",
+        "tests/test_knn.py::test_rows_far_from_all_the_rest",
     ),
     Fault(
         "knn: a cosine key is not clamped at zero",
         "cpp/knn/keys.h",
         "std::min(2.0, std::max(0.0, cosine))",
         "std::min(2.0, cosine)",
-        "tests/test_differential.py::test_native_is_the_reference",
+        "tests/test_knn.py::test_rows_along_one_direction",
     ),
     Fault(
         "knn: a merge loses each list's last neighbour",
@@ -405,7 +405,7 @@ FAULTS = [
     Fault(
         "joint: the margin's rival may be the given class",
         "cpp/joint/quality.h",
-        "argmax == label ? *runner_up : p[argmax]",
+        "argmax == label ? runner_up : p[argmax]",
         "p[argmax]",
         "tests/test_joint.py::test_coarse_data_equals_the_reference",
     ),
@@ -478,8 +478,8 @@ FAULTS = [
     Fault(
         "slices: a loss is cut off instead of rounded",
         "cpp/slices/table.h",
-        "static_cast<int64_t>(error * scale_ + 0.5)",
-        "static_cast<int64_t>(error * scale_)",
+        "error * scale_ + 0.5;",
+        "error * scale_;",
         "tests/test_slices.py::test_native_is_the_reference",
     ),
     Fault(

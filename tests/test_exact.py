@@ -211,6 +211,16 @@ def test_the_canonical_sum_at_every_tail_length(native_isa, name, term):
 
 
 @pytest.mark.parametrize(("name", "term"), [("squared_l2", squared), ("dot", product)])
+def test_the_canonical_sum_rounds_every_product(native_isa, name, term):
+    """Magnitudes far apart: squares with more digits than fit, so that a fused multiply-add would show."""
+    rng = np.random.default_rng(3)
+    kernel = getattr(_cpu, name)
+    for _ in range(50):
+        x, y = (rng.normal(size=(2, 500)) * 2.0 ** rng.integers(-12, 13, (2, 500))).astype("f4")
+        assert kernel(x, y).hex() == canonical(x, y, term).hex(), native_isa
+
+
+@pytest.mark.parametrize(("name", "term"), [("squared_l2", squared), ("dot", product)])
 def test_the_canonical_sum_at_any_address(native_isa, name, term):
     """A row may start at any float: no kernel may ask for alignment."""
     rng = np.random.default_rng(2)

@@ -164,6 +164,24 @@ def test_far_rows_among_many_near_ones(rng):
         np.testing.assert_array_equal(graph.indices[i], order[order != i][:5])
 
 
+def test_rows_far_from_all_the_rest(rng):
+    """Rows around a dense cluster, nearer to it than to each other: all their neighbours lie in blocks that are done."""
+    cluster = rng.normal(size=(512, 200))
+    around = rng.normal(size=(512, 200))
+    around *= 8500.0 / np.linalg.norm(around, axis=1, keepdims=True)
+    around[:, 0] = 8000.0
+    x = np.concatenate([cluster, around]).astype(np.float32)
+    assert_same_graph(dq.knn_graph(x, 5), reference.knn_graph(x, 5))
+
+
+def test_rows_along_one_direction(rng):
+    """Parallel but for rounding: the cosine may come out above 1, and the key must not go below 0."""
+    x = rng.uniform(0.1, 10.0, (300, 1)).astype(np.float32) * rng.normal(size=40).astype(np.float32)
+    assert_same_graph(
+        dq.knn_graph(x, 20, metric="cosine"), reference.knn_graph(x, 20, metric="cosine")
+    )
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_fewer_neighbours_are_a_prefix_of_more(rng, metric):
     x = rng.integers(0, 3, (500, 4)).astype(np.float32)
