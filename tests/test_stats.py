@@ -79,6 +79,24 @@ def test_student_tail(rng):
     assert (_stats.student_tail(t, df)[~seen] < 1e-280).all()
 
 
+@pytest.mark.parametrize("p", [0.5, 0.1, 0.999])
+def test_binomial_tail(rng, p):
+    n = np.concatenate([rng.integers(0, 50, 2000), rng.integers(1, 10**6, 2000)])
+    x = np.concatenate([rng.integers(-1, 52, 2000), rng.binomial(n[2000:], p)])
+    found = _stats.binomial_tail(x, n, p)
+    np.testing.assert_allclose(found, stats.binom.sf(x - 1, n, p), rtol=1e-9, atol=1e-300)
+    assert _stats.binomial_tail(3, 3, 0.5) == pytest.approx(1 / 8, rel=1e-13)
+    assert _stats.binomial_tail(600, 1000, 0.5) == pytest.approx(
+        float(Fraction(sum(comb(1000, i) for i in range(600, 1001)), 2**1000)), rel=1e-12
+    )
+
+
+def test_entropy():
+    assert _stats.entropy([7]) == 0.0
+    assert _stats.entropy([3, 3, 3, 3]) == pytest.approx(np.log(4), rel=1e-15)
+    assert _stats.entropy([1, 2, 3]) == pytest.approx(stats.entropy([1, 2, 3]), rel=1e-14)
+
+
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
 def test_wilson_interval(rng, confidence):
     size = rng.integers(1, 200, 100)

@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .reference import _exact
+
 Floats = NDArray[np.float64]
 
 _HALF_LOG_2PI = 0.91893853320467274178
@@ -298,6 +300,39 @@ def _beta_fraction(a: Floats, b: Floats, x: Floats, y: Floats) -> Floats:
         if (np.abs(result - last) <= 1e-15 * result).all():
             break
     return result
+
+
+def binomial_tail(x: ArrayLike, n: ArrayLike, p: float) -> Floats:
+    """Return P(X >= x) where X counts successes of probability `p`, in (0, 1), in `n` trials."""
+    x, n = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(n, np.float64))
+    inner = (x > 0.0) & (x <= n)
+    a = np.where(inner, x, 1.0)
+    b = np.where(inner, n - x + 1.0, 1.0)
+    # I_p(a, b), whose front p^a q^b / B(a, b) is the probability of x itself times x q.
+    q = 1.0 - p
+    front = np.exp(_log_binomial(a, a + b - 1.0, np.full_like(a, p), np.full_like(a, q))) * a * q
+    ps, qs = np.full_like(a, p), np.full_like(a, q)
+    direct = a * qs >= b * ps
+    fraction = _beta_fraction(
+        np.where(direct, a, b),
+        np.where(direct, b, a),
+        np.where(direct, ps, qs),
+        np.where(direct, qs, ps),
+    )
+    tail = np.clip(np.where(direct, front * fraction, 1.0 - front * fraction), 0.0, 1.0)
+    return np.where(inner, tail, np.where(x <= 0.0, 1.0, 0.0))
+
+
+def entropy(counts: ArrayLike) -> float:
+    """Return the entropy, in nats, of the shares of some counts above 0."""
+    counts = np.asarray(counts, np.float64)
+    shares = counts / counts.sum()
+    return max(0.0, -math.fsum((shares * _exact.log(shares)).tolist()))
+
+
+def effective_number(entropy: float) -> float:
+    """Return how many equal shares have this entropy: e to it."""
+    return float(_exact.exp(np.asarray(entropy)))
 
 
 # ---- what a slice is told by ------------------------------------------------------------------------

@@ -240,14 +240,18 @@ def _thresholds(name: str, value: object, n_classes: int | None) -> NDArray[np.f
     return _check.contiguous(values, np.float64)
 
 
-def _warn_row_sums(row_sums: tuple[int, int, float]) -> None:
+RowSums = tuple[int, int, float]
+
+
+def _warn_row_sums(row_sums: RowSums, stacklevel: int = 3) -> None:
+    """Warn about rows of pred_probs that do not sum to 1: how many, the worst, its sum."""
     off, worst, total = row_sums
     if off:
         warnings.warn(
             f"pred_probs: {off} row{'' if off == 1 else 's'} not summing to 1 within 1e-3; "
             f"the worst is row {worst} with {total!r}; are these probabilities?",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 
@@ -418,13 +422,13 @@ def _calibrated(joint: object, n_classes: int) -> NDArray[np.int64]:
 def _issue_options(
     n_classes: int,
     counted_by: str,
-    filter_by: object,
-    rank_by: object,
-    collision: object,
-    frac_noise: object,
-    num_to_remove_per_class: object,
-    min_examples_per_class: object,
-    adjust: object,
+    filter_by: object = "prune_by_noise_rate",
+    rank_by: object = "self_confidence",
+    collision: object = "argmax",
+    frac_noise: object = 1.0,
+    num_to_remove_per_class: object = None,
+    min_examples_per_class: object = 1,
+    adjust: object = False,
 ) -> dict[str, Any]:
     """Return checked keyword arguments of the compiled function and of the state."""
     chosen = _check.choice("filter_by", filter_by, FILTERS)
@@ -557,6 +561,30 @@ def label_issues(
     )
     _warn_row_sums(row_sums)
     return LabelIssues(mask, indices, quality, suggested, names)
+
+
+def confident_joint_and_issues(
+    labels: ArrayLike,
+    pred_probs: ArrayLike,
+    *,
+    backend: str = "auto",
+    threads: int = 0,
+    progress: _check.Progress = None,
+) -> tuple[ConfidentJoint, LabelIssues]:
+    """Return `confident_joint`, and the `label_issues` that follow from it, with one warning at the caller's caller."""
+    module = _backend.load(backend, labels, pred_probs)
+    y, p, names = _inputs(labels, pred_probs, None)
+    threads, progress = _check.run_options(threads, progress)
+    run: dict[str, Any] = {"threads": threads, "progress": progress}
+    counts, thresholds, class_counts, class_weights, row_sums = module.confident_joint(
+        y, p, thresholds=None, collision="argmax", weights=None, **run
+    )
+    joint = ConfidentJoint(counts, thresholds, class_counts, class_weights, names)
+    mask, indices, quality, suggested, _ = module.label_issues(
+        y, p, joint=joint.calibrated(), **_issue_options(p.shape[1], "pred_probs"), **run
+    )
+    _warn_row_sums(row_sums, stacklevel=4)
+    return joint, LabelIssues(mask, indices, quality, suggested, names)
 
 
 class _State:

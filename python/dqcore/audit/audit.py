@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
-from ..joint import confident_joint, label_issues
+from .. import _check, _columns
+from ..joint import confident_joint_and_issues
 from ..knn import METRICS, knn_disagreement, knn_graph
+from ..neighbours import near_duplicates, outliers
 from ..slices import slice_errors
 from . import findings
 from .inputs import labels_and_names, with_split
@@ -40,9 +41,10 @@ def audit(
 ) -> Audit:
     """Find what is wrong with a labelled data set.
 
-    Looks for label errors where `pred_probs` are given (confident learning), for labels that disagree with
-    their neighbours' where `features` are given, and then for the values of `columns`, and pairs of them,
-    where the errors found gather.
+    Looks for label errors where `pred_probs` are given (confident learning); where `features` are given, for labels
+    that disagree with their neighbours', outliers, near-duplicates, copies with different labels and, with `split`,
+    near-duplicates in more than one part of the data; and then for classes that are confused, and values of
+    `columns`, and pairs of them, where the errors found gather.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def audit(
     columns : mapping, data frame or (n, m) integer array, optional
         What else is known of each row: annotator, device, source. See `slice_errors`.
     split : (n,) array_like, optional
-        Which part of the data a row belongs to ("train", "test"); one more of `columns`, named "split".
+        Which part of the data a row belongs to ("train", "test"): also one more of `columns`, named "split".
     class_names : sequence of str, optional
         Name of each class. Left out: the sorted distinct labels where those are strings, else the numbers.
     k : int
@@ -110,16 +112,28 @@ def audit(
     run: dict[str, Any] = {"backend": backend, "threads": threads, "progress": progress}
     seconds: dict[str, float] = {}
 
-    joint = issues = graph = disagreement = slices = None
+    part = None if split is None else _columns.encode_column("split", split, "split")
+
+    joint = issues = graph = disagreement = slices = far = near = copies = None
     if features is not None:
         with _clock(seconds, "knn"):
             graph = knn_graph(features, k, metric=metric or METRICS[0], **run)
             disagreement = knn_disagreement(given, graph, n_classes=max(1, len(names)), **run)
+        with _clock(seconds, "neighbours"):
+            far, near = outliers(graph), near_duplicates(graph)
+            copies = near_duplicates(graph, threshold=0.0)
     if pred_probs is not None:
         with _clock(seconds, "joint"):
-            joint = confident_joint(given, pred_probs, **run)
-            issues = label_issues(given, pred_probs, joint=joint, **run)
-    table = findings.issue_table(given, issues, disagreement)
+            joint, issues = confident_joint_and_issues(given, pred_probs, **run)
+    table = findings.issue_table(
+        given,
+        label_issues=issues,
+        disagreement=disagreement,
+        outliers=far,
+        near=near,
+        copies=copies,
+        split=None if part is None else part.codes,
+    )
     if together is not None:
         with _clock(seconds, "slices"):
             errors = table[findings.main_flag(issues is not None)]
@@ -133,6 +147,7 @@ def audit(
         graph=graph,
         disagreement=disagreement,
         slices=slices,
+        split_names=None if part is None else _names(part),
         provenance={
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": seconds | {"all": time.time() - started},
@@ -140,6 +155,11 @@ def audit(
             "run": {"backend": backend, **runtime(threads)},
         },
     )
+
+
+def _names(part: _columns.Column) -> tuple[str, ...]:
+    values = range(part.n_categories) if part.values is None else part.values
+    return tuple(str(value) for value in values)
 
 
 def _check_lengths(n: int, **arrays: object) -> None:

@@ -30,7 +30,16 @@ OK, BOUND_REACHED, BAD_INPUT, INPUT_OUTPUT, NO_BACKEND, INTERNAL, INTERRUPTED = 
     130,
 )
 BACKENDS = ("auto", "cpu", "cuda", "reference")
-SHARES = ("noise", "label", "disagreement")
+# What --fail-on can bound, and what the input must hold for it.
+SHARES = {
+    "noise": "pred_probs",
+    "label": "pred_probs",
+    "disagreement": "features",
+    "outlier": "features",
+    "near_duplicate": "features",
+    "conflicting_duplicate": "features",
+    "split_leak": "features and split",
+}
 
 
 class Bound(NamedTuple):
@@ -69,7 +78,7 @@ def reached(found: Audit, bounds: Sequence[Bound]) -> list[str]:
     lines = []
     for b in bounds:
         if b.name not in shares:
-            needs = "features" if b.name == "disagreement" else "pred_probs"
+            needs = SHARES[b.name]
             raise ValueError(f"--fail-on {b.text!r} needs {needs}, which the input does not hold")
         value = shares[b.name]
         if value > b.share or (value == b.share and not b.strict):
@@ -118,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="BOUND",
-        help='exit with 1 where reached, e.g. "noise>5%%"; also label, disagreement; may be repeated',
+        help=f'exit with 1 where reached, e.g. "noise>5%%"; of {", ".join(SHARES)}; may be repeated',
     )
     _add_run(audit)
 

@@ -1,4 +1,4 @@
-"""What the rooms say about each row, each slice and each class, and one line of summary for each kind of issue."""
+"""What the rooms say about each row, and what follows from it for pairs of classes, slices and the whole."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._stats import wilson_interval
-from .text import share, slice_name
+from .. import _stats
+from .copies import conflicting
 
 if TYPE_CHECKING:
     from ..joint import ConfidentJoint, LabelIssues
     from ..knn import KnnDisagreement
+    from ..neighbours import NearDuplicates, Outliers
     from ..slices import SliceTable
 
 CONFIDENCE = 0.95
 # A neighbourhood speaks against a label where most of its votes, not merely the largest part, go elsewhere.
 LEAST_DISAGREEMENT = 0.5
 # Shares of wrong labels: below the first most training ignores them, above the second it suffers.
-LITTLE_NOISE, MUCH_NOISE = 0.05, 0.20
-# Of many slices, some stand out by chance: this part, at most, of those that are told.
+NOISE_BOUNDS = (0.05, 0.20)
+# Of many slices, or pairs of classes, some stand out by chance: this part, at most, of those that are told.
 FALSE_DISCOVERIES = 0.05
-# A class is small below this part of what it would have if all classes had the same number of rows.
-SMALL_CLASS = 0.1
 
 ISSUES_DTYPE = np.dtype(
     [
         ("row", np.int64),
         ("given", np.int32),
         ("suggested", np.int32),
+        ("split", np.int32),
         ("is_label_issue", np.bool_),
         ("label_quality", np.float64),
         ("label_suggested", np.int32),
@@ -37,17 +37,24 @@ ISSUES_DTYPE = np.dtype(
         ("disagreement", np.float64),
         ("disagreement_margin", np.float64),
         ("disagreement_suggested", np.int32),
+        ("is_outlier_issue", np.bool_),
+        ("outlier_score", np.float64),
+        ("is_near_duplicate_issue", np.bool_),
+        ("near_duplicate_score", np.float64),
+        ("near_duplicate_group", np.int64),
+        ("is_conflicting_duplicate_issue", np.bool_),
+        ("duplicate_group", np.int64),
+        ("is_split_leak_issue", np.bool_),
     ]
 )
+FLAGS = tuple(name for name in ISSUES_DTYPE.names or () if name.startswith("is_"))
 
 
-class SummaryRow(NamedTuple):
-    """One kind of issue: how many rows have it, their share of all rows, and what that means."""
+class Verdict(NamedTuple):
+    """Whether a share is "below" or "above" a bound, or "not decided" because its interval holds the bound."""
 
-    issue: str
-    rows: int
-    share: float
-    verdict: str
+    bound: float
+    outcome: str
 
 
 class NoiseRate(NamedTuple):
@@ -61,28 +68,53 @@ class NoiseRate(NamedTuple):
     low: float
     high: float
 
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Whether the rate is below or above 5 % and 20 %, or not decided."""
+        return verdicts(self.low, self.high)
+
 
 class Confusion(NamedTuple):
-    """How many flagged rows are labelled `given` where the evidence says `suggested`."""
+    """How many flagged rows are labelled `given` where the evidence says `suggested`.
+
+    `share` is their share of all rows labelled `given`, with its Wilson interval; `reverse` is how many are labelled
+    `suggested` where the evidence says `given`. `p_value` is the probability that so many of the two or more go this way
+    if each way were as likely (binomial), `q_value` the same by Benjamini and Hochberg over all pairs found.
+    """
 
     given: int
     suggested: int
     rows: int
+    share: float
+    low: float
+    high: float
+    reverse: int
+    p_value: float
+    q_value: float
+
+
+# ---- each row --------------------------------------------------------------------------------------
 
 
 def issue_table(
     given: NDArray[np.int32],
-    label_issues: LabelIssues | None,
-    disagreement: KnnDisagreement | None,
+    *,
+    label_issues: LabelIssues | None = None,
+    disagreement: KnnDisagreement | None = None,
+    outliers: Outliers | None = None,
+    near: NearDuplicates | None = None,
+    copies: NearDuplicates | None = None,
+    split: NDArray[np.integer] | None = None,
 ) -> NDArray[np.void]:
     """Return one row for each example; what was not asked for is False, NaN or -1."""
     table = np.zeros(len(given), ISSUES_DTYPE)
+    for name in ISSUES_DTYPE.names or ():
+        if ISSUES_DTYPE[name].kind != "b":
+            table[name] = np.nan if ISSUES_DTYPE[name].kind == "f" else -1
     table["row"] = np.arange(len(given))
     table["given"] = given
-    for name in ("label_quality", "disagreement", "disagreement_margin"):
-        table[name] = np.nan
-    for name in ("suggested", "label_suggested", "disagreement_suggested"):
-        table[name] = -1
+    if split is not None:
+        table["split"] = split
     if disagreement is not None:
         table["disagreement"] = disagreement.score
         table["disagreement_margin"] = disagreement.margin
@@ -96,12 +128,26 @@ def issue_table(
         table["label_suggested"] = label_issues.suggested
         table["suggested"] = label_issues.suggested
         table["is_label_issue"] = label_issues.mask
+    if outliers is not None:
+        table["is_outlier_issue"] = outliers.mask
+        table["outlier_score"] = outliers.score
+    if near is not None:
+        table["is_near_duplicate_issue"] = near.mask
+        table["near_duplicate_score"] = near.score
+        table["near_duplicate_group"] = near.group
+        table["is_split_leak_issue"] = conflicting(near.group, table["split"])
+    if copies is not None:
+        table["duplicate_group"] = copies.group
+        table["is_conflicting_duplicate_issue"] = conflicting(copies.group, given)
     return table
 
 
 def main_flag(with_probabilities: bool) -> str:
     """Return the flag that says which rows count as errors: the label's where there are probabilities."""
     return "is_label_issue" if with_probabilities else "is_disagreement_issue"
+
+
+# ---- the whole -------------------------------------------------------------------------------------
 
 
 def noise_rate(joint: ConfidentJoint) -> NoiseRate:
@@ -111,21 +157,49 @@ def noise_rate(joint: ConfidentJoint) -> NoiseRate:
     wrong = total - int(np.trace(counts))
     if total == 0:
         return NoiseRate(0, np.nan, np.nan, np.nan)
-    low, high = wilson_interval(wrong, total, CONFIDENCE)
+    low, high = _stats.wilson_interval(wrong, total, CONFIDENCE)
     return NoiseRate(wrong, wrong / total, float(low), float(high))
 
 
-def confusions(issues: NDArray[np.void], flag: str, n_classes: int) -> tuple[Confusion, ...]:
+def verdicts(low: float, high: float) -> tuple[Verdict, ...]:
+    """Return where a share with this interval lies against each of the bounds."""
+    return tuple(
+        Verdict(b, "below" if high < b else "above" if low > b else "not decided")
+        for b in NOISE_BOUNDS
+    )
+
+
+def confusions(
+    issues: NDArray[np.void], flag: str, class_counts: NDArray[np.int64]
+) -> tuple[Confusion, ...]:
     """Return the pairs (given, suggested) among the rows with `flag`, the most frequent first."""
+    n_classes = max(1, len(class_counts))
     source = "label_suggested" if flag == "is_label_issue" else "disagreement_suggested"
     flagged = issues[issues[flag]]
-    pairs = flagged["given"].astype(np.int64) * n_classes + flagged[source]
-    codes, rows = np.unique(pairs[flagged["given"] != flagged[source]], return_counts=True)
+    given, suggested = flagged["given"].astype(np.int64), flagged[source]
+    codes, rows = np.unique((given * n_classes + suggested)[given != suggested], return_counts=True)
+    if len(codes) == 0:
+        return ()
+    given, suggested = codes // n_classes, codes % n_classes
+    opposite = suggested * n_classes + given
+    place = np.minimum(np.searchsorted(codes, opposite), len(codes) - 1)
+    reverse = np.where(codes[place] == opposite, rows[place], 0)
+    low, high = _stats.wilson_interval(rows, class_counts[given], CONFIDENCE)
+    p = _stats.binomial_tail(rows, rows + reverse, 0.5)
+    columns = (
+        given, suggested, rows, rows / class_counts[given], low, high, reverse, p,
+        _stats.benjamini_hochberg(p),
+    )  # fmt: skip
     order = np.argsort(-rows, kind="stable")
     return tuple(
-        Confusion(int(c) // n_classes, int(c) % n_classes, int(r))
-        for c, r in zip(codes[order], rows[order], strict=True)
+        Confusion(*line) for line in zip(*(c[order].tolist() for c in columns), strict=True)
     )
+
+
+def worst_confusion(found: tuple[Confusion, ...]) -> Confusion | None:
+    """Return the pair that is confused one way more than the other and has the highest lower end."""
+    directed = [c for c in found if c.q_value <= FALSE_DISCOVERIES]
+    return max(directed, key=lambda c: c.low, default=None)  # of equals, the more frequent
 
 
 def worst_slices(slices: SliceTable) -> NDArray[np.int64]:
@@ -136,61 +210,3 @@ def worst_slices(slices: SliceTable) -> NDArray[np.int64]:
     """
     found = np.flatnonzero((slices.q_value <= FALSE_DISCOVERIES) & (slices.lift > 1.0))
     return found[np.argsort(-slices.low[found], kind="stable")]
-
-
-def summary(
-    issues: NDArray[np.void],
-    class_counts: NDArray[np.int64],
-    noise: NoiseRate | None,
-    disagreement: KnnDisagreement | None,
-    slices: SliceTable | None,
-) -> tuple[SummaryRow, ...]:
-    """Return a line for each kind of issue that was looked for."""
-    n = len(issues)
-    lines = []
-    if noise is not None:
-        rows = int(np.count_nonzero(issues["is_label_issue"]))
-        lines.append(_line("label", rows, n, _noise_verdict(noise)))
-    if disagreement is not None:
-        rows = int(np.count_nonzero(issues["is_disagreement_issue"]))
-        low, high = wilson_interval(rows, n, CONFIDENCE) if n else (np.nan, np.nan)
-        lines.append(
-            _line("disagreement", rows, n, f"{_amount(float(low), float(high))} disagreement")
-        )
-    if slices is not None and len(slices):
-        lines.append(_slice_line(slices, n))
-    least = SMALL_CLASS * n / max(1, len(class_counts))
-    small = class_counts < least
-    found = int(np.count_nonzero(small))
-    verdict = f"{found} of {len(class_counts)} classes have fewer than {least:.0f} rows"
-    lines.append(
-        _line("small_class", int(class_counts[small].sum()), n, verdict if found else "none")
-    )
-    return tuple(lines)
-
-
-def _line(issue: str, rows: int, n: int, verdict: str) -> SummaryRow:
-    return SummaryRow(issue, rows, rows / n if n else np.nan, verdict if n else "no rows")
-
-
-def _amount(low: float, high: float) -> str:
-    """Return how much a share in [low, high] is; two words where the interval does not decide."""
-    words = ("little", "some", "much")
-    first = (low >= LITTLE_NOISE) + (low >= MUCH_NOISE)
-    last = (high > LITTLE_NOISE) + (high > MUCH_NOISE)
-    return words[first] if first == last else f"{words[first]} or {words[last]}"
-
-
-def _noise_verdict(noise: NoiseRate) -> str:
-    interval = f"{share(noise.low)} to {share(noise.high)}"
-    return f"{_amount(noise.low, noise.high)} noise: {share(noise.rate)} of the labels wrong ({interval})"
-
-
-def _slice_line(slices: SliceTable, n: int) -> SummaryRow:
-    found = worst_slices(slices)
-    if len(found) == 0:
-        return _line("worst_slice", 0, n, f"none of {len(slices)} slices stands out")
-    worst = slices[int(found[0])]
-    name = slice_name(worst.predicate)
-    verdict = f"{name}: {share(worst.error_rate)} flagged, {worst.lift:.1f} times the average"
-    return _line("worst_slice", int(worst.size), n, verdict)

@@ -5,20 +5,35 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _check
-from . import findings, text
+from .. import neighbours as rooms
+from . import balance, copies, findings, text
+from . import summary as lines
 
 if TYPE_CHECKING:
     from ..joint import ConfidentJoint
     from ..knn import KnnDisagreement, KnnGraph
     from ..slices import Slice, SliceTable
 
-RANKINGS = ("label", "disagreement")
+
+class Ranking(NamedTuple):
+    """What rows can be ranked by: the argument it needs, and fields of `issues` with a sign, the first first."""
+
+    needs: str
+    keys: tuple[tuple[str, int], ...]
+
+
+RANKINGS = {
+    "label": Ranking("pred_probs", (("label_quality", 1),)),
+    "disagreement": Ranking("features", (("disagreement", -1), ("disagreement_margin", -1))),
+    "outlier": Ranking("features", (("outlier_score", 1),)),
+    "near_duplicate": Ranking("features", (("near_duplicate_score", 1),)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +44,15 @@ class Audit:
     ----------
     issues : (n,) structured array
         One row for each example. `row`; `given`, the label as it is; `suggested`, the label that the
-        probabilities (else the neighbours) favour; `is_label_issue`, `label_quality` in [0, 1] (higher is
-        better), `label_suggested`; `is_disagreement_issue` (more than half of the neighbours' votes go to
-        other labels and another label has most), `disagreement` in [0, 1], `disagreement_margin`,
-        `disagreement_suggested`. False, NaN and -1 where the evidence was not given.
+        probabilities (else the neighbours) favour; `split`, the number of its part of the data;
+        `is_label_issue`, `label_quality` in [0, 1] (higher is better), `label_suggested`;
+        `is_disagreement_issue` (more than half of the neighbours' votes go to other labels and another label
+        has most), `disagreement` in [0, 1], `disagreement_margin`, `disagreement_suggested`;
+        `is_outlier_issue`, `outlier_score` as of `outliers`; `is_near_duplicate_issue`,
+        `near_duplicate_score`, `near_duplicate_group` as of `near_duplicates`; `duplicate_group`, the group
+        of copies (distance 0), and `is_conflicting_duplicate_issue` where that has more than one label;
+        `is_split_leak_issue` where the near-duplicate group lies in more than one part. False, NaN and -1
+        where the evidence was not given.
     class_names : tuple of str
         Name of each class.
     class_counts : (n_classes,) int64
@@ -46,6 +66,8 @@ class Audit:
     slices : SliceTable or None
         Every slice with its errors, in the order of SliceTable; None without `columns` or `split`.
         `worst_slices` gives those that stand out.
+    split_names : tuple of str or None
+        Name of each part of the data; None without `split`.
     provenance : dict
         When, with what and on what it was made. Not the same from run to run; everything else is.
     """
@@ -57,6 +79,7 @@ class Audit:
     graph: KnnGraph | None = None
     disagreement: KnnDisagreement | None = None
     slices: SliceTable | None = None
+    split_names: tuple[str, ...] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -77,17 +100,42 @@ class Audit:
         return None if self.joint is None else findings.noise_rate(self.joint)
 
     @cached_property
-    def summary(self) -> tuple[findings.SummaryRow, ...]:
+    def summary(self) -> tuple[lines.SummaryRow, ...]:
         """A line for each kind of issue looked for: (issue, rows, share, verdict)."""
-        return findings.summary(
-            self.issues, self.class_counts, self.noise, self.disagreement, self.slices
-        )
+        return lines.summary(self)
 
     @cached_property
     def confusions(self) -> tuple[findings.Confusion, ...]:
-        """Pairs (given, suggested, rows) among the rows flagged, the most frequent first."""
+        """Pairs (given, suggested) among the rows flagged, the most frequent first, with shares and direction."""
         flag = findings.main_flag(self.joint is not None)
-        return findings.confusions(self.issues, flag, max(1, len(self.class_names)))
+        return findings.confusions(self.issues, flag, self.class_counts)
+
+    @cached_property
+    def balance(self) -> balance.ClassBalance:
+        """How evenly the rows are divided among the classes."""
+        return balance.class_balance(self.class_counts)
+
+    @cached_property
+    def outliers(self) -> rooms.Outliers | None:
+        """Rows far from all others; None without `features`."""
+        return None if self.graph is None else rooms.outliers(self.graph)
+
+    @cached_property
+    def near_duplicates(self) -> rooms.NearDuplicates | None:
+        """Groups of rows that are nearly the same; None without `features`."""
+        return None if self.graph is None else rooms.near_duplicates(self.graph)
+
+    @cached_property
+    def conflicts(self) -> copies.Conflicts | None:
+        """Groups of copies with more than one label; None without `features`."""
+        return None if self.graph is None else copies.conflicts(self.issues)
+
+    @cached_property
+    def leaks(self) -> copies.Leaks | None:
+        """Near-duplicates in more than one part of the data; None without `features` and `split`."""
+        if self.graph is None or self.split_names is None:
+            return None
+        return copies.leaks(self.issues, len(self.split_names))
 
     def top(self, n: int = 20, by: str | None = None) -> NDArray[np.void]:
         """Return the rows of `issues` to look at first.
@@ -96,9 +144,10 @@ class Audit:
         ----------
         n : int
             At most this many; only rows that are flagged are given.
-        by : {"label", "disagreement"}, optional
+        by : {"label", "disagreement", "outlier", "near_duplicate"}, optional
             "label": lowest label quality first. "disagreement": highest disagreement, then highest margin,
-            first. Ties go to the lower row. Left out: "label" where there were `pred_probs`.
+            first. "outlier": farthest first. "near_duplicate": nearest first. Ties go to the lower row. Left
+            out: "label" where there were `pred_probs`, else "disagreement".
 
         Raises
         ------
@@ -106,17 +155,14 @@ class Audit:
             Where `by` is unknown, or names evidence that was not given.
         """
         n = _check.integer("n", n, 0)
-        by = self._ranking() if by is None else _check.choice("by", by, RANKINGS)
-        if (self.joint if by == "label" else self.disagreement) is None:
-            needs = "pred_probs" if by == "label" else "features"
-            raise ValueError(f"by={by!r} needs an audit with {needs}")
-        rows = np.flatnonzero(self.issues[f"is_{by}_issue"])
-        found = self.issues[rows]
-        if by == "label":
-            order = np.argsort(found["label_quality"], kind="stable")
-        else:
-            order = np.lexsort((-found["disagreement_margin"], -found["disagreement"]))
-        return found[order[:n]]
+        by = self._ranking() if by is None else _check.choice("by", by, tuple(RANKINGS))
+        ranking = RANKINGS[by]
+        if (self.joint if ranking.needs == "pred_probs" else self.graph) is None:
+            raise ValueError(f"by={by!r} needs an audit with {ranking.needs}")
+        found = self.issues[self.issues[f"is_{by}_issue"]]
+        order = np.lexsort([sign * found[name] for name, sign in reversed(ranking.keys)])
+        result: NDArray[np.void] = found[order[:n]]
+        return result
 
     def worst_slices(self, n: int = 20) -> list[Slice]:
         """Return the slices that stand out from the rest of the rows (q <= 0.05), highest lower end first.
@@ -153,9 +199,9 @@ class Audit:
         OSError
             Where writing fails; the old result is as it was.
         """
-        from . import report
+        from . import store
 
-        report.save(self, _check.path("folder", folder))
+        store.save(self, _check.path("folder", folder))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Audit:
@@ -168,6 +214,6 @@ class Audit:
         OSError
             Where a file cannot be read.
         """
-        from . import report
+        from . import store
 
-        return report.load(_check.path("folder", folder))
+        return store.load(_check.path("folder", folder))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..slices import Slice
+    from .findings import Confusion
     from .result import Audit
 
 MOST_CHARACTERS = 60
@@ -93,8 +94,7 @@ def report(audit: Audit, top: int = 10) -> str:
     parts = [short(audit)]
     names = [printable(name, 24) for name in audit.class_names]
     if audit.confusions:
-        rows = [(names[c.given], names[c.suggested], f"{c.rows:,}") for c in audit.confusions[:top]]
-        parts.append("most confused\n" + table(("given", "suggested", "rows"), rows))
+        parts.append("most confused\n" + _confusions(audit.confusions[:top], names))
     if len(worst := audit.worst_slices(top)):
         parts.append("worst slices\n" + slice_rows(worst))
     by = "label" if audit.joint is not None else "disagreement"
@@ -103,6 +103,22 @@ def report(audit: Audit, top: int = 10) -> str:
     ):
         parts.append(f"rows to look at first, by {by}\n" + _examples(found, names))
     return "\n\n".join(parts)
+
+
+def _confusions(found: Sequence[Confusion], names: Sequence[str]) -> str:
+    rows = [
+        (
+            names[c.given],
+            names[c.suggested],
+            f"{c.rows:,}",
+            share(c.share),
+            f"{share(c.low)} to {share(c.high)}",
+            f"{c.reverse:,}",
+        )
+        for c in found
+    ]
+    head = ("given", "suggested", "rows", "share of given", "95 % interval", "other way")
+    return table(head, rows)
 
 
 def slice_rows(slices: Sequence[Slice]) -> str:

@@ -1,0 +1,182 @@
+"""An audit as a folder: report.json for people and programs, arrays as .npy, per-row tables, and back again.
+
+The layout is described in docs/report.md and versioned by `format_version`. `report.json` names every other file with
+its size and hash, so that damage is noticed; `objects.json` and the arrays hold what `load` needs. No pickle is
+written or read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..joint import ConfidentJoint
+from ..knn import KnnDisagreement, KnnGraph
+from ..slices import SliceTable
+from . import save as folders
+from .errors import CorruptFileError
+from .findings import ISSUES_DTYPE
+from .load import read_npy
+from .report import FORMAT, FORMAT_VERSION, content, dumps
+from .result import Audit
+from .text import printable
+
+OBJECTS = "objects.json"
+MOST_JSON_BYTES = 1 << 30
+
+_ROOMS: dict[str, type[Any]] = {
+    "joint": ConfidentJoint,
+    "graph": KnnGraph,
+    "disagreement": KnnDisagreement,
+    "slices": SliceTable,
+}
+
+
+def save(audit: Audit, folder: str | os.PathLike[str]) -> Path:
+    """Write `audit` into `folder`, whole or not at all; see `Audit.save`."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {
+        "issues": audit.issues,
+        "class_counts": audit.class_counts,
+    }
+    objects: dict[str, Any] = {"class_names": audit.class_names, "split_names": audit.split_names}
+    for name in _ROOMS:
+        if (room := getattr(audit, name)) is not None:
+            objects[name] = {}
+            for field, value in _fields(room):
+                if isinstance(value, np.ndarray):
+                    arrays[_array_name(name, field)] = value
+                else:
+                    objects[name][field] = value
+    files: dict[str, Callable[[Path], object]] = {
+        f"{name}.npy": _npy_writer(array) for name, array in arrays.items()
+    }
+    files[OBJECTS] = lambda path: path.write_text(dumps(objects), encoding="ascii")
+    listed = list(files)
+
+    def write_report(path: Path) -> None:
+        sums = {name: _fingerprint(path.with_name(name)) for name in listed}
+        path.write_text(dumps(content(audit) | {"files": sums}), encoding="ascii")
+
+    return folders.write_folder(folder, files | {folders.REPORT: write_report}, _is_result)
+
+
+def load(folder: str | os.PathLike[str]) -> Audit:
+    """Return the audit saved in `folder`; see `Audit.load`."""
+    place = Path(folder)
+    report = _read_json(place / folders.REPORT)
+    if report.get("format") != FORMAT:
+        raise CorruptFileError(f"{printable(place, 200)} is not a result of dqcore audit")
+    if report.get("format_version") != FORMAT_VERSION:
+        raise CorruptFileError(
+            f"{printable(place, 200)} has format version {printable(report.get('format_version'))}; "
+            f"this dqcore reads version {FORMAT_VERSION}"
+        )
+    try:
+        for name, wanted in report["files"].items():
+            if Path(name).name != name or _fingerprint(place / name) != wanted:
+                raise CorruptFileError(
+                    f"{printable(place / name, 200)} is damaged: its hash has changed"
+                )
+        objects = _read_json(place / OBJECTS)
+        rooms: dict[str, Any] = {
+            name: _read_room(place, name, objects[name]) for name in _ROOMS if name in objects
+        }
+        names = tuple(str(name) for name in objects["class_names"])
+        parts = objects["split_names"]
+        return Audit(
+            issues=_read_issues(place / "issues.npy", len(names), len(parts or ())),
+            class_names=names,
+            class_counts=read_npy(place / "class_counts.npy"),
+            split_names=None if parts is None else tuple(str(part) for part in parts),
+            provenance=report["provenance"],
+            **rooms,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptFileError(f"{printable(place, 200)} is damaged: {error}") from error
+
+
+def _read_issues(path: Path, n_classes: int, n_parts: int) -> NDArray[np.void]:
+    issues = read_npy(path)
+    if issues.dtype != ISSUES_DTYPE or issues.ndim != 1:
+        raise TypeError(f"issues have dtype {issues.dtype} and {issues.ndim} dimensions")
+    n = len(issues)
+    bounds = {
+        "given": (0, n_classes),
+        "suggested": (-1, n_classes),
+        "label_suggested": (-1, n_classes),
+        "disagreement_suggested": (-1, n_classes),
+        "split": (-1, n_parts),
+        "near_duplicate_group": (-1, n),
+        "duplicate_group": (-1, n),
+    }
+    for field, (least, most) in bounds.items():
+        bad = (issues[field] < least) | (issues[field] >= most)
+        if bad.any():
+            raise ValueError(f"row {int(np.argmax(bad))} of issues has a {field} that there is not")
+    if (issues["row"] != np.arange(n)).any():
+        raise ValueError("issues are not in the order of the rows")
+    return issues
+
+
+def _array_name(room: str, field: str) -> str:
+    return f"{room}_{field.lstrip('_')}"
+
+
+def _fields(room: object) -> list[tuple[str, Any]]:
+    """Return what a room's result is made of, in order."""
+    return [(f.name, getattr(room, f.name)) for f in dataclasses.fields(room) if f.init]  # type: ignore[arg-type]
+
+
+def _read_room(place: Path, name: str, plain: dict[str, Any]) -> object:
+    values = {}
+    for field in dataclasses.fields(_ROOMS[name]):
+        path = place / f"{_array_name(name, field.name)}.npy"
+        if field.name in plain:
+            values[field.name] = _tuples(plain[field.name])
+        elif path.exists():
+            values[field.name] = read_npy(path)
+    return _ROOMS[name](**values)
+
+
+def _tuples(value: object) -> object:
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
+
+
+def _npy_writer(array: np.ndarray[Any, Any]) -> Callable[[Path], object]:
+    return lambda path: np.save(path, array, allow_pickle=False)
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise CorruptFileError(f"{printable(path, 200)} is larger than {MOST_JSON_BYTES} bytes")
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError(f"{printable(path, 200)} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise CorruptFileError(f"{printable(path, 200)} does not hold an object")
+    return found
+
+
+def _is_result(folder: Path) -> bool:
+    """Return whether `folder` holds a result of ours and nothing else, so that it may be replaced."""
+    try:
+        report = _read_json(folder / folders.REPORT)
+        known = {folders.REPORT, *report["files"]}
+        return report["format"] == FORMAT and {entry.name for entry in folder.iterdir()} <= known
+    except (OSError, KeyError, TypeError):
+        return False
