@@ -9,14 +9,12 @@ from .audit.result import Audit
 from .audit.versions import show_versions
 from .joint import (
     ConfidentJoint,
-    IssueState,
-    JointState,
     LabelIssues,
-    ThresholdState,
     confident_joint,
     label_issues,
     label_quality,
 )
+from .joint_states import IssueState, JointState, ThresholdState
 from .knn import KnnDisagreement, KnnGraph, KnnState, knn_disagreement, knn_graph
 from .neighbours import NearDuplicates, Outliers, near_duplicates, outliers
 from .slices import Slice, SliceState, SliceTable, slice_errors
