@@ -23,7 +23,7 @@ def npy_bytes(array: np.ndarray) -> bytes:
 
 def main() -> None:
     """Write digits.npz and check its arrays against the hash of the README."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     bunch = load_digits()
     arrays = {
