@@ -56,6 +56,7 @@ def test_audit_prints_and_saves_the_same(run, data, tmp_path):
     printed = json.loads(out)
     saved = json.loads((tmp_path / "out" / "report.json").read_text())
     assert saved.pop("files")
+    assert saved.pop("left_out") == []
     assert printed == saved
     assert printed["summary"][0] == {"issue": "label", "rows": 20, "share": 0.1} | {
         "verdict": printed["summary"][0]["verdict"]
@@ -105,7 +106,8 @@ def test_arguments_from_elsewhere(run, data, tmp_path):
 @pytest.mark.parametrize(
     ("bound", "code"),
     [("label>5%", 1), ("label>0.1", 0), ("label>=10%", 1), ("noise>50%", 0), ("noise > 5 %", 1),
-     ("disagreement>=0.02", 1), ("disagreement>99%", 0)],
+     ("disagreement>=0.02", 1), ("disagreement>99%", 0), ("outlier>=0%", 1), ("near_duplicate>99%", 0),
+     ("conflicting_duplicate>0", 0), ("conflicting_duplicate>=0", 1)],
 )  # fmt: skip
 def test_fail_on(run, data, tmp_path, bound, code):
     found, out, err = run("audit", data[0], "--out", tmp_path / "out", "--fail-on", bound)
@@ -113,6 +115,23 @@ def test_fail_on(run, data, tmp_path, bound, code):
     assert ("--fail-on says" in err) == bool(code)
     assert "200 rows" in out
     assert (tmp_path / "out" / "report.json").exists()  # saved all the same
+
+
+def test_fail_on_a_leak(run, data, tmp_path):
+    np.savez(tmp_path / "parts.npz", part=np.arange(200) % 2)
+    code, _, err = run("audit", data[0], "--fail-on", "split_leak>0")
+    assert code == 2
+    assert "--fail-on 'split_leak>0' needs features and split" in err
+    arguments = ("audit", data[0], "--split", f"{tmp_path / 'parts.npz'}:part")
+    assert run(*arguments, "--fail-on", "split_leak>100%")[0] == 0
+    assert run(*arguments, "--fail-on", "split_leak>=0")[0] == 1
+
+
+def test_csv_on_stdout_is_that_of_the_folder(run, data, tmp_path):
+    code, out, _ = run("audit", data[0], "--format", "csv", "--out", tmp_path / "out")
+    assert code == 0
+    assert out == (tmp_path / "out" / "findings.csv").read_bytes().decode()
+    assert len(out.splitlines()) == 201
 
 
 @pytest.mark.parametrize("bound", ["noise", "noise>", "noise>5", "noise>101%", "speed>5%", ">5%", "label<5%",

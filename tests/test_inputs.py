@@ -141,7 +141,7 @@ def test_a_kernel_checks_a_label_as_it_reads_it(label, row):
 
 
 def test_an_array_written_to_during_the_call_does_no_harm():
-    """Any result, or a ValueError; never a read or a write outside our arrays."""
+    """Any result, a ValueError, or a MemoryError of what wild labels ask for; never a read or a write outside our arrays."""
     import threading
 
     rng = np.random.default_rng(0)
@@ -174,7 +174,7 @@ def test_an_array_written_to_during_the_call_does_no_harm():
         for call in calls * 5:
             try:
                 call()
-            except ValueError:
+            except (ValueError, MemoryError):
                 continue
     finally:
         stop.set()

@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="plant errors in 1,797 real digits and find them")
     demo.add_argument("--seed", type=_whole(0), default=0, help="what is planted where (default 0)")
     demo.add_argument("--out", metavar="DIR", help="save the audit in this folder")
-    _add_run(demo)
+    _add_run(demo, ("text", "json"))
 
     audit = commands.add_parser("audit", help="audit a data set", epilog=LAYOUT)
     audit.add_argument("file", metavar="FILE.npz", help="labels, pred_probs, features, columns")
@@ -129,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="BOUND",
         help=f'exit with 1 where reached, e.g. "noise>5%%"; of {", ".join(SHARES)}; may be repeated',
     )
-    _add_run(audit)
+    _add_run(audit, ("text", "json", "csv"))
 
     info = commands.add_parser("info", help="versions, instruction set, threads, backends")
     info.add_argument("--json", action="store_true", help="print JSON")
@@ -142,12 +142,12 @@ LAYOUT = (
 )
 
 
-def _add_run(command: argparse.ArgumentParser) -> None:
+def _add_run(command: argparse.ArgumentParser, formats: Sequence[str]) -> None:
     command.add_argument("--threads", type=_whole(0), default=0, help="0: all there are (default)")
     command.add_argument(
         "--backend", choices=BACKENDS, default="auto", help="where to run (default auto)"
     )
-    command.add_argument("--format", choices=("text", "json"), default="text", help="what to print")
+    command.add_argument("--format", choices=formats, default="text", help="what to print")
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -185,6 +185,7 @@ def _audit(args: argparse.Namespace) -> int:
     from . import text
     from .audit import audit
     from .load import data_set
+    from .table import write_csv
 
     given = {
         name: getattr(args, name)
@@ -202,7 +203,13 @@ def _audit(args: argparse.Namespace) -> int:
     lines = reached(found, args.fail_on)
     if args.out is not None:
         _save(found, args.out)
-    _print(found.to_json().rstrip("\n") if args.format == "json" else text.report(found, args.top))
+    if args.format == "csv":
+        write_csv(found, sys.stdout)
+        sys.stdout.flush()
+    else:
+        _print(
+            found.to_json().rstrip("\n") if args.format == "json" else text.report(found, args.top)
+        )
     for line in lines:
         _tell(line)
     return BOUND_REACHED if lines else OK

@@ -16,6 +16,8 @@ from . import balance, copies, findings, text
 from . import summary as lines
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from ..joint import ConfidentJoint
     from ..knn import KnnDisagreement, KnnGraph
     from ..slices import Slice, SliceTable
@@ -186,11 +188,19 @@ class Audit:
 
         return report.to_json(self)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write report.json and the arrays into `folder`, whole or not at all.
+    def save(self, folder: str | os.PathLike[str], *, parquet: bool | None = None) -> None:
+        """Write report.json, the findings of each row and the arrays into `folder`, whole or not at all.
 
         A result that already lies there is replaced in one step; at no time, not even when the process is
         killed or the disk is full, is there a mixture. Parent folders are made.
+
+        Parameters
+        ----------
+        folder : str or path
+            Where to; docs/report.md tells what it then holds.
+        parquet : bool, optional
+            Whether findings.parquet is written beside findings.csv. Left out: where pyarrow is installed; else a
+            warning and report.json say that it is not there.
 
         Raises
         ------
@@ -198,10 +208,25 @@ class Audit:
             Where `folder` holds anything else than a result of dqcore, which is left alone.
         OSError
             Where writing fails; the old result is as it was.
+        ImportError
+            Where `parquet` is True and pyarrow is not installed.
         """
         from . import store
 
-        store.save(self, _check.path("folder", folder))
+        wanted = None if parquet is None else _check.flag("parquet", parquet)
+        store.save(self, _check.path("folder", folder), wanted)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return the findings of each row as an Arrow table: `issues` with names, null where there is no evidence.
+
+        Raises
+        ------
+        ImportError
+            Where pyarrow is not installed.
+        """
+        from . import table
+
+        return table.to_arrow(self)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Audit:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ..joint import ConfidentJoint
 from ..knn import KnnDisagreement, KnnGraph
 from ..slices import SliceTable
 from . import save as folders
+from . import table
 from .errors import CorruptFileError
 from .findings import ISSUES_DTYPE
 from .load import read_npy
@@ -29,7 +31,8 @@ from .report import FORMAT, FORMAT_VERSION, content, dumps
 from .result import Audit
 from .text import printable
 
-OBJECTS = "objects.json"
+OBJECTS, CSV, PARQUET = "objects.json", "findings.csv", "findings.parquet"
+INSTALL = "pip install 'dqcore-audit[audit]', or from the checkout pip install '.[audit]'"
 MOST_JSON_BYTES = 1 << 30
 
 _ROOMS: dict[str, type[Any]] = {
@@ -40,12 +43,35 @@ _ROOMS: dict[str, type[Any]] = {
 }
 
 
-def save(audit: Audit, folder: str | os.PathLike[str]) -> Path:
+def save(audit: Audit, folder: str | os.PathLike[str], parquet: bool | None = None) -> Path:
     """Write `audit` into `folder`, whole or not at all; see `Audit.save`."""
+    with_parquet = _has_pyarrow() if parquet is None else parquet
+    if parquet and not _has_pyarrow():
+        raise ImportError(f"{PARQUET} needs pyarrow: {INSTALL}", name="pyarrow")
+    files: dict[str, Callable[[Path], object]] = _array_files(audit)
+    files[CSV] = lambda path: _write_csv(audit, path)
+    if with_parquet:
+        files[PARQUET] = lambda path: _write_parquet(audit, path)
+    listed = list(files)
+    absent = [] if with_parquet or parquet is False else [_left_out(folder)]
+
+    def write_report(path: Path) -> None:
+        sums = {name: _fingerprint(path.with_name(name)) for name in listed}
+        path.write_text(
+            dumps(content(audit) | {"files": sums, "left_out": absent}), encoding="ascii"
+        )
+
+    return folders.write_folder(folder, files | {folders.REPORT: write_report}, _is_result)
+
+
+def _array_files(audit: Audit) -> dict[str, Callable[[Path], object]]:
+    """Return a writer of each file that holds what `load` needs, and of the joint."""
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "issues": audit.issues,
         "class_counts": audit.class_counts,
     }
+    if audit.joint is not None:
+        arrays["joint"] = audit.joint.joint()
     objects: dict[str, Any] = {"class_names": audit.class_names, "split_names": audit.split_names}
     for name in _ROOMS:
         if (room := getattr(audit, name)) is not None:
@@ -55,17 +81,35 @@ def save(audit: Audit, folder: str | os.PathLike[str]) -> Path:
                     arrays[_array_name(name, field)] = value
                 else:
                     objects[name][field] = value
-    files: dict[str, Callable[[Path], object]] = {
-        f"{name}.npy": _npy_writer(array) for name, array in arrays.items()
-    }
+    files = {f"{name}.npy": _npy_writer(array) for name, array in arrays.items()}
     files[OBJECTS] = lambda path: path.write_text(dumps(objects), encoding="ascii")
-    listed = list(files)
+    return files
 
-    def write_report(path: Path) -> None:
-        sums = {name: _fingerprint(path.with_name(name)) for name in listed}
-        path.write_text(dumps(content(audit) | {"files": sums}), encoding="ascii")
 
-    return folders.write_folder(folder, files | {folders.REPORT: write_report}, _is_result)
+def _has_pyarrow() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("pyarrow") is not None
+
+
+def _left_out(folder: str | os.PathLike[str]) -> dict[str, str]:
+    reason = f"pyarrow is not installed: {INSTALL}"
+    warnings.warn(
+        f"{printable(Path(folder) / PARQUET, 300)} is left out: {reason}", UserWarning, stacklevel=4
+    )
+    return {"file": PARQUET, "reason": reason}
+
+
+def _write_csv(audit: Audit, path: Path) -> None:
+    # Names may hold lone surrogates, which no encoding has.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        table.write_csv(audit, file)
+
+
+def _write_parquet(audit: Audit, path: Path) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(table.to_arrow(audit), path)
 
 
 def load(folder: str | os.PathLike[str]) -> Audit:
