@@ -68,6 +68,7 @@ class Right:
 RIGHT = {
     "Audit.load": Right(lambda: dq.Audit.load, {"folder": "saved"}),
     "Audit.save": Right(lambda: AUDIT.save, {"folder": "saved"}),
+    "Audit.to_html": Right(lambda: AUDIT.to_html, {"path": "report.html"}),
     "Audit.top": Right(lambda: AUDIT.top, {"n": 5, "by": "label"}),
     "Audit.worst_slices": Right(lambda: AUDIT.worst_slices, {"n": 5}),
     "ConfidentJoint": Right(

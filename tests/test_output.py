@@ -246,7 +246,8 @@ def test_the_same_files_for_the_same_audit(tmp_path):
     for name in ("a", "b"):
         dq.audit(labels, **args).save(tmp_path / name)
     for path in (tmp_path / "a").iterdir():
-        if path.name not in ("report.json", "objects.json"):  # times, and what the engine did
+        # Times, and what the engine did; that pages are the same but for it, their own tests show.
+        if path.name not in ("report.json", "objects.json", "report.html"):
             assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _backend, _check
+from . import _backend, _check, _html
 
 COLLISIONS = ("argmax", "confident")
 QUALITIES = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
@@ -95,6 +95,10 @@ class ConfidentJoint:
     def __repr__(self) -> str:
         """Return the sizes, not the arrays."""
         return f"ConfidentJoint({self.n} rows, {self.n_classes} classes)"
+
+    def _repr_html_(self) -> str:
+        """Return the counts as a table, for notebooks."""
+        return _html.joint(self.counts, self.class_names, f"Confident joint of {self.n:,} rows")
 
     def calibrated(self) -> NDArray[Any]:
         """Return (n_classes, n_classes) counts scaled to all rows, not only the confident ones.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _backend, _check, _columns, _stats
+from . import _backend, _check, _columns, _html, _stats
 from ._columns import Category
 from .reference.slices import SliceCounts
 
@@ -171,21 +171,31 @@ class SliceTable:
             _values=self._values,
         )
 
+    def _cells(self) -> list[tuple[str, ...]]:
+        """Return the header and the first slices as text."""
+        header = ("slice", "size", "error", "low", "high", "lift", "score", "q")
+        return [
+            header,
+            *(
+                (
+                    _shortened(_describe(row.predicate)),
+                    str(row.size),
+                    *(f"{x:.4g}" for x in (row.error_rate, row.low, row.high, row.lift, row.score)),
+                    f"{row.q_value:.2g}",
+                )
+                for row in self[:_REPR_ROWS]
+            ),
+        ]
+
+    def _title(self) -> str:
+        return (
+            f"SliceTable of {len(self)} slices, {self.n} rows, "
+            f"overall error {self.overall_error_rate:.4g}"
+        )
+
     def __repr__(self) -> str:
         """Return the worst slices as a text table."""
-        shown = list(self[:_REPR_ROWS])
-        cells: list[tuple[str, ...]] = [
-            ("slice", "size", "error", "low", "high", "lift", "score", "q")
-        ]
-        cells += [
-            (
-                _shortened(_describe(row.predicate)),
-                str(row.size),
-                *(f"{x:.4g}" for x in (row.error_rate, row.low, row.high, row.lift, row.score)),
-                f"{row.q_value:.2g}",
-            )
-            for row in shown
-        ]
+        cells = self._cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
             "  ".join(
@@ -194,12 +204,13 @@ class SliceTable:
             )
             for line in cells
         ]
-        head = (
-            f"SliceTable of {len(self)} slices, {self.n} rows, "
-            f"overall error {self.overall_error_rate:.4g}"
-        )
-        more = len(self) - len(shown)
-        return "\n".join([head, *lines, *([f"... {more} more"] if more else [])])
+        more = len(self) + 1 - len(cells)
+        return "\n".join([self._title(), *lines, *([f"... {more} more"] if more else [])])
+
+    def _repr_html_(self) -> str:
+        """Return the worst slices as a table, for notebooks."""
+        header, *rows = self._cells()
+        return _html.table(header, rows, self._title())
 
     def _frame(self) -> dict[str, Any]:
         text = [" & ".join(f"{name}={value}" for name, value in p) for p in self.predicates]

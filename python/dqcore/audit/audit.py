@@ -17,6 +17,7 @@ from ..neighbours import near_duplicates, outliers
 from ..slices import slice_errors
 from . import findings
 from .inputs import labels_and_names, with_split
+from .projection import projection
 from .result import Audit
 from .versions import runtime
 
@@ -114,7 +115,7 @@ def audit(
 
     part = None if split is None else _columns.encode_column("split", split, "split")
 
-    joint = issues = graph = disagreement = slices = far = near = copies = None
+    joint = issues = graph = disagreement = slices = far = near = copies = flat = None
     if features is not None:
         with _clock(seconds, "knn"):
             graph = knn_graph(features, k, metric=metric or METRICS[0], **run)
@@ -122,6 +123,8 @@ def audit(
         with _clock(seconds, "neighbours"):
             far, near = outliers(graph), near_duplicates(graph)
             copies = near_duplicates(graph, threshold=0.0)
+        with _clock(seconds, "projection"):
+            flat = projection(features, graph.metric)
     if pred_probs is not None:
         with _clock(seconds, "joint"):
             joint, issues = confident_joint_and_issues(given, pred_probs, **run)
@@ -148,6 +151,7 @@ def audit(
         disagreement=disagreement,
         slices=slices,
         split_names=None if part is None else _names(part),
+        projection=flat,
         provenance={
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": seconds | {"all": time.time() - started},

@@ -23,6 +23,8 @@ LEAST_DISAGREEMENT = 0.5
 NOISE_BOUNDS = (0.05, 0.20)
 # Of many slices, or pairs of classes, some stand out by chance: this part, at most, of those that are told.
 FALSE_DISCOVERIES = 0.05
+# A slice with less than this part of the rows is no place where errors gather, however bad it is.
+SMALL_SLICE = 0.001
 
 ISSUES_DTYPE = np.dtype(
     [
@@ -206,7 +208,8 @@ def worst_slices(slices: SliceTable) -> NDArray[np.int64]:
     """Return the places in `slices` of those that stand out from the rest of the rows, worst first.
 
     Worst is the highest lower end of the interval: a few bad rows in a tiny slice prove little, and a huge slice a
-    little above the average is not where to look first.
+    little above the average is not where to look first. Slices with less than a thousandth of the rows are left out.
     """
-    found = np.flatnonzero((slices.q_value <= FALSE_DISCOVERIES) & (slices.lift > 1.0))
+    stands_out = (slices.q_value <= FALSE_DISCOVERIES) & (slices.lift > 1.0)
+    found = np.flatnonzero(stands_out & (slices.size >= SMALL_SLICE * slices.n))
     return found[np.argsort(-slices.low[found], kind="stable")]

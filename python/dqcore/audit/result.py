@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _check
+from .. import _check, _html
 from .. import neighbours as rooms
 from . import balance, copies, findings, text
 from . import summary as lines
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..joint import ConfidentJoint
     from ..knn import KnnDisagreement, KnnGraph
     from ..slices import Slice, SliceTable
+    from .projection import Projection
 
 
 class Ranking(NamedTuple):
@@ -70,6 +71,8 @@ class Audit:
         `worst_slices` gives those that stand out.
     split_names : tuple of str or None
         Name of each part of the data; None without `split`.
+    projection : Projection or None
+        Where a sample of the rows lies on a flat map of the features; None without `features`.
     provenance : dict
         When, with what and on what it was made. Not the same from run to run; everything else is.
     """
@@ -82,6 +85,7 @@ class Audit:
     disagreement: KnnDisagreement | None = None
     slices: SliceTable | None = None
     split_names: tuple[str, ...] | None = None
+    projection: Projection | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -169,6 +173,8 @@ class Audit:
     def worst_slices(self, n: int = 20) -> list[Slice]:
         """Return the slices that stand out from the rest of the rows (q <= 0.05), highest lower end first.
 
+        Slices with less than a thousandth of the rows are left out; `slices` has them.
+
         Parameters
         ----------
         n : int
@@ -188,8 +194,40 @@ class Audit:
 
         return report.to_json(self)
 
-    def save(self, folder: str | os.PathLike[str], *, parquet: bool | None = None) -> None:
-        """Write report.json, the findings of each row and the arrays into `folder`, whole or not at all.
+    def _repr_html_(self) -> str:
+        """Return the summary as a table, for notebooks."""
+        return _html.table(
+            ("issue", "rows", "share", "verdict"),
+            [(s.issue, f"{s.rows:,}", text.share(s.share), s.verdict) for s in self.summary],
+            text.sizes(self),
+        )
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as one HTML page that stands alone: no script, nothing from outside.
+
+        A file that is there is replaced in one step.
+
+        Raises
+        ------
+        ImportError
+            Where Jinja2 or matplotlib is not installed, which the extra `audit` brings.
+        OSError
+            Where writing fails; an old file is as it was.
+        """
+        from . import html
+        from .save import write_file
+
+        place = _check.path("path", path)
+        write_file(place, html.page(self).encode())
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        parquet: bool | None = None,
+        page: bool | None = None,
+    ) -> None:
+        """Write report.html, report.json, the findings of each row and the arrays, whole or not at all.
 
         A result that already lies there is replaced in one step; at no time, not even when the process is
         killed or the disk is full, is there a mixture. Parent folders are made.
@@ -201,6 +239,9 @@ class Audit:
         parquet : bool, optional
             Whether findings.parquet is written beside findings.csv. Left out: where pyarrow is installed; else a
             warning and report.json say that it is not there.
+        page : bool, optional
+            Whether report.html is written. Left out: where Jinja2 and matplotlib are installed; else a warning and
+            report.json say that it is not there.
 
         Raises
         ------
@@ -209,12 +250,13 @@ class Audit:
         OSError
             Where writing fails; the old result is as it was.
         ImportError
-            Where `parquet` is True and pyarrow is not installed.
+            Where `parquet` or `page` is True and what it needs is not installed.
         """
         from . import store
 
         wanted = None if parquet is None else _check.flag("parquet", parquet)
-        store.save(self, _check.path("folder", folder), wanted)
+        with_page = None if page is None else _check.flag("page", page)
+        store.save(self, _check.path("folder", folder), wanted, with_page)
 
     def to_arrow(self) -> pyarrow.Table:
         """Return the findings of each row as an Arrow table: `issues` with names, null where there is no evidence.

@@ -51,6 +51,21 @@ def write_folder(
     return target
 
 
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` as the file at `path`, in one step; OSError where that fails, and then the old file is as it was."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "path is a folder; name a file in it", str(target))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.time_ns():x}.tmp")
+    try:
+        temporary.write_bytes(content)
+        _sync(temporary)
+        temporary.replace(target)
+        _sync(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _put(temporary: Path, target: Path, is_ours: Callable[[Path], bool]) -> None:
     while True:
         try:

@@ -22,16 +22,18 @@ from numpy.typing import NDArray
 from ..joint import ConfidentJoint
 from ..knn import KnnDisagreement, KnnGraph
 from ..slices import SliceTable
+from . import html, table
 from . import save as folders
-from . import table
 from .errors import CorruptFileError
 from .findings import ISSUES_DTYPE
 from .load import read_npy
+from .projection import Projection
 from .report import FORMAT, FORMAT_VERSION, content, dumps
 from .result import Audit
 from .text import printable
 
-OBJECTS, CSV, PARQUET = "objects.json", "findings.csv", "findings.parquet"
+OBJECTS, PAGE = "objects.json", "report.html"
+CSV, PARQUET = "findings.csv", "findings.parquet"
 INSTALL = "pip install 'dqcore-audit[audit]', or from the checkout pip install '.[audit]'"
 MOST_JSON_BYTES = 1 << 30
 
@@ -40,20 +42,36 @@ _ROOMS: dict[str, type[Any]] = {
     "graph": KnnGraph,
     "disagreement": KnnDisagreement,
     "slices": SliceTable,
+    "projection": Projection,
 }
 
 
-def save(audit: Audit, folder: str | os.PathLike[str], parquet: bool | None = None) -> Path:
+def save(
+    audit: Audit,
+    folder: str | os.PathLike[str],
+    parquet: bool | None = None,
+    page: bool | None = None,
+) -> Path:
     """Write `audit` into `folder`, whole or not at all; see `Audit.save`."""
     with_parquet = _has_pyarrow() if parquet is None else parquet
     if parquet and not _has_pyarrow():
         raise ImportError(f"{PARQUET} needs pyarrow: {INSTALL}", name="pyarrow")
+    without_page = html.missing() if page is not False else None
+    if page and without_page is not None:
+        raise ImportError(without_page)
     files: dict[str, Callable[[Path], object]] = _array_files(audit)
     files[CSV] = lambda path: _write_csv(audit, path)
     if with_parquet:
         files[PARQUET] = lambda path: _write_parquet(audit, path)
+    if page is not False and without_page is None:
+        text = html.page(audit)
+        files[PAGE] = lambda path: path.write_bytes(text.encode())
     listed = list(files)
-    absent = [] if with_parquet or parquet is False else [_left_out(folder)]
+    absent = []
+    if parquet is None and not with_parquet:
+        absent.append(_left_out(folder, PARQUET, f"pyarrow is not installed: {INSTALL}"))
+    if without_page is not None:
+        absent.append(_left_out(folder, PAGE, without_page))
 
     def write_report(path: Path) -> None:
         sums = {name: _fingerprint(path.with_name(name)) for name in listed}
@@ -92,12 +110,10 @@ def _has_pyarrow() -> bool:
     return importlib.util.find_spec("pyarrow") is not None
 
 
-def _left_out(folder: str | os.PathLike[str]) -> dict[str, str]:
-    reason = f"pyarrow is not installed: {INSTALL}"
-    warnings.warn(
-        f"{printable(Path(folder) / PARQUET, 300)} is left out: {reason}", UserWarning, stacklevel=4
-    )
-    return {"file": PARQUET, "reason": reason}
+def _left_out(folder: str | os.PathLike[str], name: str, reason: str) -> dict[str, str]:
+    where = printable(Path(folder) / name, 300)
+    warnings.warn(f"{where} is left out: {reason}", UserWarning, stacklevel=4)
+    return {"file": name, "reason": reason}
 
 
 def _write_csv(audit: Audit, path: Path) -> None:

@@ -1,0 +1,370 @@
+"""The page of an audit: it stands alone, shows names as text, says what was found, and is missed in plain words."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import dqcore as dq
+import numpy as np
+import pytest
+from dqcore.audit import cli, html
+
+pytest.importorskip("matplotlib", reason="the extra audit is not installed")
+pytest.importorskip("jinja2", reason="the extra audit is not installed")
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "\u202eevil\u202c",
+    "\u05e9\u05dc\u05d5\u05dd",
+    "x" * 300,
+    "new\nline\ttab",
+    r"$\frac{a}{b}$ {{ 7 * 7 }} {% raw %}",
+    "</svg></style><script>1</script>",
+    "\u6f22\u5b57" * 20,
+    "]]>&amp;&#x3c; @0@",
+    "javascript:alert(1)",
+    "\x1b[2J\ud800",
+)
+
+
+def planted(n=600, classes=4, names=None, seed=0, wrong=0.05):
+    """Clear groups; labels of class 0 turned to 1, all of them from one source."""
+    rng = np.random.default_rng(seed)
+    true = np.arange(n) % classes
+    bad = (true == 0) & (rng.random(n) < wrong * classes)
+    labels = np.where(bad, 1, true)
+    pred_probs = np.full((n, classes), 0.1 / (classes - 1))
+    pred_probs[np.arange(n), true] = 0.9
+    centres = rng.normal(0, 4, (classes, 5))
+    source = np.where(bad | (rng.random(n) < 0.05), "worn scanner", "new scanner")
+    return {
+        "labels": labels,
+        "features": rng.normal(0, 0.3, (n, 5)) + centres[true],
+        "pred_probs": pred_probs,
+        "columns": {"source": source, "day": rng.integers(0, 3, n)},
+        "class_names": names or [f"kind {c}" for c in range(classes)],
+    }, np.flatnonzero(bad)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return dq.audit(**planted()[0])
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    arguments, bad = planted(classes=len(HOSTILE), names=list(HOSTILE), wrong=0.05)
+    odd = np.where(np.isin(np.arange(600), bad), "<svg onload=alert(1)>", "' onfocus=alert(1) x='")
+    arguments["columns"] = {'<b onclick="alert(1)">column': odd}
+    return dq.audit(**arguments)
+
+
+class Page(HTMLParser):
+    """Every element with its attributes, and the text outside of style."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.words, self.open = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in {"meta", "path"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag in {"td", "th", "li", "dd", "text"}:
+            self.words.append(" ")
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+# ---- nothing but a page ----------------------------------------------------------------------------
+
+TAGS = """
+    html head meta title style body header main section h1 h2 h3 p b i s small span bdi ul li a div figure figcaption
+    table thead tbody tr th td dl dt dd details summary svg path text
+"""
+ATTRIBUTES = """
+    lang charset http-equiv content name class id style href role aria-label aria-labelledby title width height viewbox
+    d x y transform scope
+"""
+
+
+@pytest.mark.parametrize("which", ["found", "hostile"])
+def test_nothing_in_it_runs_or_is_fetched(which, request):
+    text = html.page(request.getfixturevalue(which))
+    page = Page(text)
+    assert page.open == []
+    assert {tag for tag, _ in page.elements} <= set(TAGS.split())
+    for _, attributes in page.elements:
+        assert set(attributes) <= set(ATTRIBUTES.split()), attributes
+        assert attributes.get("href", "#")[0] == "#"
+        assert not re.search(r"url|expression|import|@", attributes.get("style", ""))
+    styles = re.findall(r"<style>(.*?)</style>", text, flags=re.DOTALL)
+    assert len(styles) == 1
+    assert not re.search(r"url\(|@import|expression|</|<!", styles[0])
+    policy = [
+        a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    assert "http:" not in text
+    assert "https:" not in text
+
+
+@pytest.mark.parametrize("which", ["found", "hostile"])
+def test_pictures_are_well_formed_and_say_what_they_show(which, request):
+    pictures = re.findall(
+        r"<svg.*?</svg>", html.page(request.getfixturevalue(which)), flags=re.DOTALL
+    )
+    assert len(pictures) >= 5
+    for picture in pictures:
+        root = ElementTree.fromstring(picture)
+        assert root.get("role") == "img"
+        assert len(root.get("aria-label")) > 20
+        assert {child.tag for child in root} <= {"path", "text"}
+        assert all(len(child) == 0 for child in root)
+        _, _, width, height = map(float, root.get("viewBox").split())
+        for child in root.iter("text"):
+            if child.get("x"):
+                assert -1 <= float(child.get("x")) <= width + 1
+                assert -1 <= float(child.get("y")) <= height + 1
+
+
+def test_hostile_names_show_as_text(hostile):
+    text = html.page(hostile)
+    page = Page(text)
+    for name in HOSTILE[:2] + HOSTILE[6:8] + HOSTILE[9:11]:
+        assert name in page.text
+    assert "\\u202eevil\\u202c" in page.text
+    assert "new\\x0aline\\x09tab" in page.text
+    assert "\\x1b[2J\\ud800" in page.text
+    assert '<b onclick="alert(1)">column' in page.text
+    assert "<svg onload=alert(1)>" in page.text
+    assert all(c.isprintable() or c in "\n\N{NO-BREAK SPACE}" for c in text)
+    assert "x" * 100 not in text
+
+
+# ---- what it says ----------------------------------------------------------------------------------
+
+
+def test_it_opens_with_the_verdict(found):
+    page = Page(html.page(found))
+    opening = page.text[: page.text.index("Summary")]
+    assert "of the labels are wrong" in opening
+    assert f"{100 * found.noise.rate:.1f} %" in opening
+    assert f"{100 * found.noise.low:.1f} % to {100 * found.noise.high:.1f} %" in opening
+    assert "600 rows" in opening
+    for line in found.summary:
+        assert line.verdict in page.text
+
+
+def test_it_shows_what_was_planted(found):
+    bad = planted()[1]
+    page = Page(html.page(found))
+    tables = {e["id"]: None for _, e in page.elements if e.get("id")}
+    assert {
+        "summary",
+        "classes",
+        "pairs",
+        "slices",
+        "rows",
+        "neighbours",
+        "balance",
+        "provenance",
+    } <= set(tables)
+    assert "mix-ups of kind 0 and kind 1" in page.text
+    assert f"kind 0 kind 1 {len(bad)} 0 {len(bad)}" in page.text
+    assert "source = worn scanner" in page.text
+    rows = page.text[page.text.index("Rows to look at first") :]
+    for row in found.top(25)["row"]:
+        assert f" {row} kind 1 kind 0" in rows
+    both = found.issues["is_label_issue"] & found.issues["is_disagreement_issue"]
+    assert f"Both doubt {np.count_nonzero(both)} labels" in rows
+
+
+def test_what_was_not_asked_is_not_shown():
+    arguments = planted()[0]
+    for given, there, absent in (
+        ((), ["balance"], ["classes", "pairs", "slices", "rows", "neighbours"]),
+        (("features",), ["classes", "rows", "neighbours"], ["slices"]),
+        (("pred_probs",), ["classes", "rows", "pairs"], ["slices", "neighbours"]),
+    ):
+        some = {name: arguments[name] for name in ("labels", "class_names", *given)}
+        ids = {e.get("id") for _, e in Page(html.page(dq.audit(**some))).elements}
+        assert set(there) <= ids
+        assert not set(absent) & ids
+
+
+@pytest.mark.parametrize(
+    ("labels", "pred_probs"),
+    [
+        ([], np.zeros((0, 3))),
+        ([0], [[1.0, 0.0]]),
+        ([0, 0, 0], [[0.5, 0.5]] * 3),
+        ([1, 0], np.eye(2)),
+    ],
+)
+def test_the_smallest_sets_have_a_page(labels, pred_probs):
+    page = Page(html.page(dq.audit(labels, pred_probs=pred_probs)))
+    assert not re.search(r"\bnan\b", page.text)
+
+
+def test_features_without_spread_have_a_page():
+    page = html.page(dq.audit([0, 1, 0, 1], features=np.ones((4, 3)), k=2))
+    assert not re.search(r"\bnan\b", page)
+
+
+def test_no_statement_where_the_interval_does_not_decide():
+    labels = np.zeros(40, int)
+    labels[:3] = 1
+    pred_probs = np.tile([0.9, 0.1], (40, 1))
+    pred_probs[3:20] = [0.8, 0.2]
+    pred_probs[2] = [0.1, 0.9]
+    page = Page(html.page(dq.audit(labels, pred_probs=pred_probs)))
+    assert "is not decided" in page.text
+
+
+# ---- the file --------------------------------------------------------------------------------------
+
+
+def test_same_audit_same_bytes(found, tmp_path):
+    again = dq.audit(**planted()[0], threads=1)
+    for audit in (found, again):
+        audit.provenance.clear()
+    assert html.page(found) == html.page(again)
+    again.save(tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == html.page(found)
+    assert html.page(dq.Audit.load(tmp_path / "out")) == html.page(found)
+
+
+def test_settings_of_matplotlib_do_not_reach_it(found):
+    import matplotlib
+
+    before = html.page(found)
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "path.simplify": True}):
+        assert html.page(found) == before
+        assert matplotlib.rcParams["font.size"] == 30
+
+
+@pytest.mark.parametrize(("classes", "most"), [(100, 1_000_000), (1000, 1_000_000)])
+def test_size(classes, most):
+    arguments = planted(n=12_000, classes=classes)[0]
+    arguments["features"] = arguments["features"][:, :3]
+    assert len(html.page(dq.audit(**arguments)).encode()) < most
+
+
+def test_to_html_replaces_in_one_step(found, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    found.to_html(path)
+    assert path.read_text(encoding="utf-8") == html.page(found)
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    with pytest.raises(OSError, match="No such file"):
+        found.to_html(tmp_path / "nowhere" / "report.html")
+
+
+# ---- without the extra -----------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["jinja2", "matplotlib"])
+def without(request, monkeypatch):
+    monkeypatch.setitem(sys.modules, request.param, None)
+    return request.param
+
+
+def test_without_the_extra_the_page_is_refused_by_name(found, without, tmp_path):
+    with pytest.raises(
+        ImportError, match=rf"needs the package {without}.*pip install '\.\[audit\]'"
+    ):
+        found.to_html(tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_the_folder_says_so(found, without, tmp_path):
+    with pytest.warns(UserWarning, match=rf"report\.html is left out: .*package {without}"):
+        found.save(tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    (left_out,) = report["left_out"]
+    assert left_out["file"] == "report.html"
+    assert without in left_out["reason"]
+    assert not (tmp_path / "out" / "report.html").exists()
+    assert len(dq.Audit.load(tmp_path / "out")) == len(found)
+
+
+def test_without_the_extra_a_page_that_is_wanted_is_an_error(found, without, tmp_path):
+    with pytest.raises(ImportError, match=without):
+        found.save(tmp_path / "out", page=True)
+    assert list(tmp_path.iterdir()) == []
+    found.save(tmp_path / "out", page=False)  # and one that is not is no warning
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["left_out"] == []
+
+
+@pytest.mark.filterwarnings("default:.*left out")
+def test_without_the_extra_the_command_line_says_so(without, tmp_path, capsys):
+    np.savez(tmp_path / "data.npz", labels=[0, 1, 1])
+    assert cli.main(["audit", str(tmp_path / "data.npz"), "--out", str(tmp_path / "out")]) == 0
+    err = capsys.readouterr().err
+    assert "report.html is left out" in err
+    assert without in err
+
+
+def test_import_and_audit_do_not_load_it(fresh_python):
+    said = fresh_python(
+        "import sys, dqcore as dq\n"
+        "dq.audit([0, 1, 1], pred_probs=[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])\n"
+        "print(sorted({'matplotlib', 'jinja2'} & set(sys.modules)))"
+    )
+    assert said.strip() == "[]"
+
+
+# ---- notebooks -------------------------------------------------------------------------------------
+
+
+def test_notebooks_show_small_escaped_tables(hostile):
+    for thing in (hostile, hostile.joint, hostile.slices, dq.audit([0, 1])):
+        text = thing._repr_html_()
+        page = Page(text)
+        assert page.open == []
+        assert {tag for tag, _ in page.elements} == {
+            "table",
+            "caption",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+        }
+        assert all(set(a) <= {"style", "scope"} for _, a in page.elements)
+        assert len(text) < 40_000
+        assert all(c.isprintable() or c == "\n" for c in text)
+    assert "<svg onload=alert(1)>" in Page(hostile.slices._repr_html_()).text
+
+
+def test_a_joint_of_many_classes_shows_the_largest_mix_ups():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 500, 3000)
+    joint = dq.confident_joint(labels, np.eye(500)[np.where(rng.random(3000) < 0.2, 7, labels)])
+    text = joint._repr_html_()
+    assert text.count("<tr>") == 13
+    assert len(text) < 5000
+
+
+def test_templates_are_in_the_package():
+    folder = Path(html.__file__).with_name("templates")
+    assert {p.name for p in folder.iterdir()} == {"report.html", "parts.html", "report.css"}
