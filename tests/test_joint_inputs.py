@@ -187,7 +187,7 @@ def test_labels_of_any_whole_number_dtype(function, dtype):
         ([0j, 1, 1], TypeError, "labels must be"),
         (np.array(["2020"] * 3, "M8[Y]"), TypeError, "labels must be"),
         ([b"a", b"b", b"b"], TypeError, "labels must be"),
-        ([None, None, None], TypeError, "labels must be"),
+        ([None, None, None], ValueError, "labels must be .*none missing: row 0"),
         (None, TypeError, "labels must be"),
         ("abc", TypeError, "labels must be"),
         (7, TypeError, "labels must be"),

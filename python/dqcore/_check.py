@@ -6,6 +6,7 @@ work); everything else is checked here.
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import reprlib
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from . import _foreign
 
 Progress = Callable[[str, int, int], object] | None
 
@@ -112,12 +115,18 @@ def array(name: str, value: object, ndim: int, want: str) -> NDArray[Any]:
         raise TypeError(f"{name} is a numpy.matrix; want {want}; pass numpy.asarray({name})")
     if isinstance(value, str | bytes | dict | set) or value is None:
         raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
-    if not hasattr(value, "__array__") and not hasattr(value, "__len__"):
-        raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
     try:
+        value = _foreign.readable(name, value, ndim, want)
+        if not hasattr(value, "__array__") and not hasattr(value, "__len__"):
+            raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
         result = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} must be {want}: {error}") from error
+        if ndim == 2 and result.ndim == 1 and result.dtype == object:
+            result = _foreign.stacked(name, result, want)
+    except (ValueError, TypeError, RuntimeError) as error:  # torch raises the last
+        if str(error).startswith(f"{name} must be"):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} must be {want}: {error}") from error
     if result.ndim != ndim:
         advice = ""
         if ndim == 1 and result.ndim == 2 and 1 in result.shape:
@@ -183,6 +192,24 @@ def first_bad(name: str, values: NDArray[Any], bad: NDArray[np.bool_], want: str
     return ValueError(f"{name} must be {want}: {place} is {shown(values[where])} ({entries})")
 
 
+def other_dtype(name: str, values: NDArray[Any], want: str) -> Exception:
+    """Return the error for an array of another dtype than is wanted; objects may be numbers with gaps."""
+    if values.dtype == object:
+        bad = np.fromiter(map(is_missing, values.flat), bool, values.size).reshape(values.shape)
+        if bad.any():
+            return first_bad(name, values, bad, f"{want}, none missing")
+    return TypeError(f"{name} must be {want}, got dtype {values.dtype}")
+
+
+def is_missing(item: object) -> bool:
+    """Return whether `item` stands for no value: None, NaN, pandas' NA and NaT."""
+    return (
+        item is None
+        or (isinstance(item, float) and math.isnan(item))
+        or type(item).__name__ in ("NAType", "NaTType")
+    )
+
+
 def integers(name: str, value: object, want: str, ndim: int = 1) -> NDArray[np.int64]:
     """Return an array of whole numbers as int64; floats only where every value is whole."""
     values = array(name, value, ndim, want)
@@ -199,7 +226,7 @@ def integers(name: str, value: object, want: str, ndim: int = 1) -> NDArray[np.i
     elif values.dtype.kind != "i":
         if values.size == 0:
             return np.zeros(0, np.int64)
-        raise TypeError(f"{name} must be {want}, got dtype {values.dtype}")
+        raise other_dtype(name, values, want)
     return values.astype(np.int64, copy=False)
 
 
@@ -266,6 +293,31 @@ def class_names(
     return tuple(seen)
 
 
+def named_classes(pred_probs: object, labels: object, names: object) -> object:
+    """Return class names: `names`, or those that the columns of a frame of probabilities have.
+
+    A frame says itself which column is which class. Names of columns that no label has are no names of classes.
+    """
+    columns = _foreign.column_names(pred_probs)
+    if columns is None or len(set(columns)) != len(columns):
+        return names
+    if names is None:
+        if getattr(getattr(labels, "dtype", None), "kind", "O") in "biuf":
+            return None
+        try:
+            found = {label for label in list(labels) if isinstance(label, str)}  # type: ignore[call-overload]
+        except TypeError:
+            return None
+        return columns if found & set(columns) else None
+    wanted = class_names("class_names", names)
+    if set(wanted) == set(columns) and wanted != columns:
+        raise ValueError(
+            f"pred_probs has its columns in another order than class_names: "
+            f"{shown(list(columns))} and {shown(list(wanted))}"
+        )
+    return names
+
+
 def encode_labels(
     name: str,
     value: object,
@@ -290,9 +342,7 @@ def encode_labels(
         if is_text.any() and not is_text.all():
             row = int(np.argmin(is_text))
             entry, count = values[row], int(np.count_nonzero(~is_text))
-            nan = isinstance(entry, float) and np.isnan(entry)
-            missing = entry is None or nan or type(entry).__name__ == "NAType"
-            raise (ValueError if missing else TypeError)(
+            raise (ValueError if is_missing(entry) else TypeError)(
                 f"{name} must be strings, none missing: row {row} is {shown(entry)} ({count} such)"
             )
         text = bool(is_text.any())
@@ -356,7 +406,7 @@ def pred_probs(name: str, value: object) -> NDArray[Any]:
     if values.dtype.kind in "iu":  # a list of one-hot rows arrives as integers
         values = values.astype(np.float64)
     if values.dtype not in (np.float16, np.float32, np.float64):
-        raise TypeError(f"{name} must be {want}, got dtype {values.dtype}")
+        raise other_dtype(name, values, want)
     if values.shape[1] == 0:
         raise ValueError(f"{name} must be {want} with at least one class, got shape {values.shape}")
     if values.shape[1] > MOST_CLASSES:
@@ -369,8 +419,9 @@ def features(name: str, value: object) -> NDArray[np.float32]:
     want = "an (n, d) array of finite numbers"
     values = array(name, value, 2, want)
     if values.dtype.kind not in "iuf":
-        advice = f"; pass {name}.astype('float32')" if values.dtype.kind == "b" else ""
-        raise TypeError(f"{name} must be {want}, got dtype {values.dtype}{advice}")
+        if values.dtype.kind == "b":
+            raise TypeError(f"{name} must be {want}, got bool; pass {name}.astype('float32')")
+        raise other_dtype(name, values, want)
     if values.shape[1] == 0:
         raise ValueError(
             f"{name} must be {want} with at least one column, got shape {values.shape}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
+from . import _check, _foreign
 
 # Whole numbers below this are codes as they are; above, only those that occur get a code.
 _PLAIN_CODES = 1 << 16
@@ -20,7 +19,7 @@ _WANT = "(n,) whole numbers from 0, strings, bools or categories, -1 or None for
 _WANT_COLUMNS = "a mapping of name to (n,) column, a data frame, or an (n, m) integer array"
 
 Category = int | str | bool
-Foreign = Any  # an object of another library, known by its attributes
+Foreign = _foreign.Foreign
 
 
 class Column(NamedTuple):
@@ -58,14 +57,12 @@ def encode(columns: object, name: str = "columns") -> list[Column]:
 
 def named(columns: Foreign, name: str) -> Iterable[tuple[Any, Any]]:
     """Yield the name and the raw column of each, in order."""
-    if isinstance(columns, Mapping):
-        return columns.items()
-    if hasattr(columns, "iloc") and hasattr(columns, "columns"):  # pandas
-        return ((key, columns.iloc[:, i]) for i, key in enumerate(columns.columns))
-    if hasattr(columns, "get_columns"):  # polars
-        return ((column.name, column) for column in columns.get_columns())
-    if hasattr(columns, "column_names") and hasattr(columns, "itercolumns"):  # pyarrow
-        return zip(columns.column_names, columns.itercolumns(), strict=True)
+    try:
+        pairs = _foreign.frame_columns(columns)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be {_WANT_COLUMNS}: {error}") from error
+    if pairs is not None:
+        return pairs
     table = _check.array(name, columns, 2, _WANT_COLUMNS)
     if table.dtype.kind not in "iu":
         raise TypeError(f"{name} must be {_WANT_COLUMNS}, got an array of dtype {table.dtype}")
@@ -76,6 +73,8 @@ def encode_column(key: str, raw: Foreign, name: str) -> Column:
     """Return one column encoded; `name` is how errors call it."""
     if hasattr(getattr(raw, "dtype", None), "categories") and not hasattr(raw, "null_count"):
         return _encode_categorical(key, raw, name)
+    if hasattr(raw, "dictionary_encode") and _is_arrow_text(raw.type):
+        return _encode_arrow_text(key, raw)
     values = _as_array(raw, name)
     kind = values.dtype.kind
     if kind == "b":
@@ -101,6 +100,26 @@ def _as_array(raw: Foreign, name: str) -> NDArray[Any]:
     if isinstance(raw, list | tuple):  # NumPy would turn a mixed one into one type in silence
         return np.fromiter(raw, object, len(raw))
     return _check.array(name, raw, 1, _WANT)
+
+
+def _is_arrow_text(kind: Foreign) -> bool:
+    return str(getattr(kind, "value_type", kind)) in ("string", "large_string", "string_view")
+
+
+def _encode_arrow_text(key: str, raw: Foreign) -> Column:
+    if not hasattr(raw.type, "index_type"):
+        raw = raw.dictionary_encode()
+    if hasattr(raw, "chunks"):
+        raw = raw.unify_dictionaries().combine_chunks()
+    if hasattr(raw, "chunks"):  # of no chunks
+        return Column(key, np.zeros(0, np.int32), 0, ())
+    names = raw.dictionary.to_pylist()
+    distinct = sorted({name for name in names if name is not None})
+    rank = {name: code for code, name in enumerate(distinct)}
+    # The last entry is for the missing code -1.
+    table = np.array([rank.get(name, -1) for name in names] + [-1], np.int32)
+    codes = raw.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return Column(key, table[codes], len(distinct), tuple(distinct))
 
 
 def _encode_categorical(key: str, raw: Foreign, name: str) -> Column:
@@ -133,14 +152,6 @@ def _encode_integers(key: str, values: NDArray[np.integer], name: str) -> Column
     return Column(key, codes, len(found), tuple(found.tolist()))
 
 
-def _is_missing(item: object) -> bool:
-    return (
-        item is None
-        or (isinstance(item, float) and math.isnan(item))
-        or type(item).__name__ in ("NAType", "NaTType")
-    )
-
-
 def _family(kind: type) -> type | None:
     for family in (bool, np.bool_, str, int, np.integer):
         if issubclass(kind, family):
@@ -155,7 +166,7 @@ def _encode_objects(key: str, items: list[Any], name: str) -> Column:
     doubtful = {kind for kind in kinds if _family(kind) is not family or family is None}
     first: tuple[int, Any] | None = None  # of a family; one of another family is then wrong
     for row, item in enumerate(items if doubtful else ()):
-        if type(item) not in doubtful or _is_missing(item):
+        if type(item) not in doubtful or _check.is_missing(item):
             continue
         of = _family(type(item))
         if of is None or (first is not None and of is not _family(type(first[1]))):
@@ -165,13 +176,13 @@ def _encode_objects(key: str, items: list[Any], name: str) -> Column:
             raise TypeError(f"{name} must be {_WANT}: {said}")
         first = first or (row, item)
     if family is int:
-        plain = (-1 if _is_missing(item) else int(item) for item in items)
+        plain = (-1 if _check.is_missing(item) else int(item) for item in items)
         try:
             return _encode_integers(key, np.fromiter(plain, np.int64, len(items)), name)
         except OverflowError:
             raise ValueError(f"{name} must be {_WANT}: a number is 2^63 or more") from None
     distinct = dict.fromkeys(items)
-    found = sorted(item for item in distinct if not _is_missing(item))
+    found = sorted(item for item in distinct if not _check.is_missing(item))
     codes = dict.fromkeys(distinct, -1)
     codes.update((item, code) for code, item in enumerate(found))
     return Column(

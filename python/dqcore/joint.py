@@ -221,6 +221,7 @@ def _inputs(
     labels: object, pred_probs: object, class_names: object = None
 ) -> tuple[NDArray[np.int32], NDArray[Any], tuple[str, ...] | None]:
     p = _check.pred_probs("pred_probs", pred_probs)
+    class_names = _check.named_classes(pred_probs, labels, class_names)
     codes, names = _check.encode_labels(
         "labels", labels, class_names, p.shape[1], counted_by="pred_probs"
     )

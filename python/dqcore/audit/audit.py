@@ -103,6 +103,8 @@ def audit(
     """
     started = time.time()
     n_columns = None if pred_probs is None else _check.pred_probs("pred_probs", pred_probs).shape[1]
+    if pred_probs is not None:
+        class_names = _check.named_classes(pred_probs, labels, class_names)  # type: ignore[assignment]
     given, names = labels_and_names(labels, class_names, n_columns)
     together = with_split(columns, split)
     _check_lengths(len(given), pred_probs=pred_probs, features=features, split=split)
