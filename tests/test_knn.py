@@ -66,7 +66,7 @@ def test_hard_data_equals_reference(name, metric):
 
 @pytest.mark.usefixtures("native_isa")
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("head", [-1, 7, 15, 31])
+@pytest.mark.parametrize("head", [-1, 7, 15, 31, 44])
 def test_every_plan_gives_the_same_graph(head, metric):
     """With no rotation, and with few coordinates and the norm of the rest before the exact keys."""
     rng = np.random.default_rng(head + 1)

@@ -84,6 +84,39 @@ std::vector<double> transposed(const std::vector<double>& m, int64_t rows, int64
     return out;
 }
 
+// An orthogonal matrix (m, m) by rows that favours no direction: pseudo-random numbers made orthonormal.
+std::vector<double> random_rotation(int64_t m) {
+    std::vector<double> turn(static_cast<size_t>(m * m));
+    uint64_t state = 0;
+    for (
+        double& number :
+        turn) {  // splitmix64 (Steele, Lea, Flood, 2014); the sum of two is not uniform, nor need it be
+        double sum = -1.0;
+        for (int i = 0; i < 2; ++i) {
+            uint64_t z = state += 0x9e3779b97f4a7c15ull;
+            z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+            z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+            sum += static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
+        }
+        number = sum;
+    }
+    orthonormalise(turn, m, m);
+    return turn;
+}
+
+// |M M' - I| in the Frobenius norm, as computed, and what computing it may have missed.
+double off_orthogonal(const std::vector<double>& matrix, int64_t m) {
+    double squared = 0.0;
+    for (int64_t a = 0; a < m; ++a)
+        for (int64_t b = 0; b <= a; ++b) {
+            const auto* x = matrix.data() + a * m;
+            const double off =
+                std::inner_product(x, x + m, matrix.data() + b * m, a == b ? -1.0 : 0.0);
+            squared += (a == b ? 1.0 : 2.0) * off * off;
+        }
+    return std::sqrt(squared) + static_cast<double>(m * (m + 8)) * 0x1p-53;
+}
+
 int64_t round_up_to(int64_t n, int64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
@@ -193,6 +226,7 @@ void Frame::fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& ru
             chosen[static_cast<size_t>(c * dims_ + a)] = axes[static_cast<size_t>(from * d_ + c)];
     }
     axes_ = panels(chosen, d_, dims_);
+    leading_axes_.assign(axes_.begin(), axes_.begin() + d_ * kAxes);
     // |A'A - I| in the Frobenius norm, as computed, and what computing it may have missed. Columns that were set to
     // zero are orthogonal to all and shorten distances: they are no error.
     const std::vector<double> at = transposed(chosen, d_, dims_);
@@ -206,6 +240,29 @@ void Frame::fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& ru
             squared += off * off;
         }
     axes_error_ = std::sqrt(squared) + static_cast<double>(dims_ * (d_ + 8)) * 0x1p-53;
+}
+
+// Being orthogonal but for rounding, which is measured, a rotation moves no point of the frame nearer to or farther from
+// another, whatever the axes are.
+void Frame::mix(const std::vector<int64_t>& ends, const Run& run) {
+    int64_t begin = 0;
+    for (const int64_t end : ends) {
+        const int64_t m = end - begin;
+        const std::vector<double> turn = random_rotation(m);
+        parallel_rows(run, "plan", d_, 16, [&](int64_t first, int64_t last, const Worker& worker) {
+            worker.check();
+            std::vector<double> row(static_cast<size_t>(m));
+            for (int64_t c = first; c < last; ++c) {
+                for (int64_t b = 0; b < m; ++b)
+                    row[static_cast<size_t>(b)] = axis(begin + b)[c * kAxes];
+                for (int64_t a = 0; a < m; ++a)
+                    axis(begin + a)[c * kAxes] =
+                        std::inner_product(row.begin(), row.end(), turn.begin() + a * m, 0.0);
+            }
+        });
+        axes_error_ += off_orthogonal(turn, m) + static_cast<double>(2 * dims_ * (m + 8)) * 0x1p-53;
+        begin = end;
+    }
 }
 
 double Frame::radius(double key) const {

@@ -45,6 +45,16 @@ public:
     void place(const Keys& keys, const int32_t* ids, int64_t begin, int64_t end,
                int64_t coordinates, const Emit& emit) const;
 
+    // The same along the axes of largest variance, kAxes of them, as they were before mix(); where not rotated, all
+    // coordinates.
+    template <class Emit>
+    void place_leading(const Keys& keys, const int32_t* ids, int64_t begin, int64_t end,
+                       const Emit& emit) const;
+
+    // Turns the axes within [0, ends[0]), [ends[0], ends[1]), ... so that each coordinate takes an even part of its
+    // run's variance: one step for all then rounds each of them finely.
+    void mix(const std::vector<int64_t>& ends, const Run& run);
+
     // Rows that place() takes at once, as simd's `project` does.
     static constexpr int64_t kGroup = 4;
 
@@ -52,6 +62,13 @@ private:
     Frame(const Keys& keys, const std::vector<int32_t>& ids);
     void centre(const Keys& keys, int64_t id, double* v) const;
     void fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& run);
+
+    // Its number at dim c is [c * kAxes].
+    double* axis(int64_t a) { return axes_.data() + a / kAxes * d_ * kAxes + a % kAxes; }
+
+    template <class Emit>
+    void place_along(const std::vector<double>& axes, const Keys& keys, const int32_t* ids,
+                     int64_t begin, int64_t end, int64_t coordinates, const Emit& emit) const;
 
     Metric metric_;
     int64_t d_, dims_;
@@ -62,6 +79,7 @@ private:
     std::vector<double> mean_;  // (d,)
     // In panels of kAxes: axis a of panel p at dim c is [(p * d + c) * kAxes + a].
     std::vector<double> axes_;
+    std::vector<double> leading_axes_;  // the first panel, before mix()
     std::vector<int64_t> leading_;
 };
 

@@ -1,4 +1,4 @@
-// Frame::place, which is a template for the sake of its callback.
+// Frame's templates.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,18 @@ namespace dqcore {
 template <class Emit>
 void Frame::place(const Keys& keys, const int32_t* ids, int64_t begin, int64_t end,
                   int64_t coordinates, const Emit& emit) const {
+    place_along(axes_, keys, ids, begin, end, coordinates, emit);
+}
+
+template <class Emit>
+void Frame::place_leading(const Keys& keys, const int32_t* ids, int64_t begin, int64_t end,
+                          const Emit& emit) const {
+    place_along(leading_axes_, keys, ids, begin, end, rotated_ ? kAxes : dims_, emit);
+}
+
+template <class Emit>
+void Frame::place_along(const std::vector<double>& axes, const Keys& keys, const int32_t* ids,
+                        int64_t begin, int64_t end, int64_t coordinates, const Emit& emit) const {
     const simd::Kernels& kernels = simd::active();
     std::vector<double> v(static_cast<size_t>(kGroup * d_)),
         y(static_cast<size_t>(kGroup * (dims_ + kAxes)));
@@ -17,7 +29,7 @@ void Frame::place(const Keys& keys, const int32_t* ids, int64_t begin, int64_t e
         for (int64_t r = 0; r < count; ++r) centre(keys, ids[first + r], v.data() + r * d_);
         if (rotated_) {
             for (int64_t a = 0; a < coordinates; a += kAxes)
-                kernels.project(v.data(), axes_.data() + a * d_, d_, y.data() + a, dims_ + kAxes);
+                kernels.project(v.data(), axes.data() + a * d_, d_, y.data() + a, dims_ + kAxes);
         }
         for (int64_t r = 0; r < count; ++r) {
             const double* vr = v.data() + r * d_;

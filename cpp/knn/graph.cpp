@@ -94,7 +94,7 @@ KnnStats stats_of(const Levels& levels, const SweepCounts& counts, int64_t disti
                   double start, double prepared) {
     return {.distinct_rows = distinct_rows,
             .bytes = levels.bytes,
-            .head = levels.head + levels.rest,
+            .head = levels.head() + levels.rest,
             .near = levels.near,
             .pairs = counts.pairs,
             .survivors1 = counts.survivors1,

@@ -17,27 +17,53 @@ struct Range {
     int64_t begin, end;
 };
 
-// Halves [begin, end) of `rows` along its widest coordinate; the border is a multiple of a group.
-int64_t halve(std::vector<int32_t>& rows, const std::vector<float>& coordinates, Range range) {
-    float low[kDims], high[kDims];
-    std::fill_n(low, kDims, std::numeric_limits<float>::infinity());
-    std::fill_n(high, kDims, -std::numeric_limits<float>::infinity());
-    const int64_t size = range.end - range.begin, step = std::max<int64_t>(1, size / 512);
-    const auto coordinate = [&](int64_t at, int64_t a) {
-        return coordinates[static_cast<size_t>(rows[static_cast<size_t>(at)] * kDims + a)];
-    };
-    for (int64_t at = range.begin; at < range.end; at += step)
+// The direction of largest variance among some of the rows of a range, by power iteration.
+void principal_direction(const std::vector<int32_t>& rows, const std::vector<float>& coordinates,
+                         Range range, double* direction) {
+    constexpr int64_t kSampleRows = 256;
+    constexpr int kIterations = 8;
+    const int64_t step = std::max<int64_t>(1, (range.end - range.begin) / kSampleRows);
+    double mean[kDims] = {}, covariance[kDims][kDims] = {};
+    int64_t count = 0;
+    for (int64_t at = range.begin; at < range.end; at += step, ++count) {
+        const float* x = &coordinates[static_cast<size_t>(rows[static_cast<size_t>(at)] * kDims)];
         for (int64_t a = 0; a < kDims; ++a) {
-            low[a] = std::min(low[a], coordinate(at, a));
-            high[a] = std::max(high[a], coordinate(at, a));
+            mean[a] += x[a];
+            for (int64_t b = 0; b < kDims; ++b) covariance[a][b] += double{x[a]} * x[b];
         }
+    }
     int64_t widest = 0;
+    for (int64_t a = 0; a < kDims; ++a)
+        for (int64_t b = 0; b < kDims; ++b)
+            covariance[a][b] -= mean[a] * mean[b] / static_cast<double>(count);
     for (int64_t a = 1; a < kDims; ++a)
-        if (high[a] - low[a] > high[widest] - low[widest]) widest = a;
+        if (covariance[a][a] > covariance[widest][widest]) widest = a;
+    std::fill_n(direction, kDims, 0.0);
+    direction[widest] = 1.0;
+    for (int i = 0; i < kIterations; ++i) {
+        double next[kDims] = {}, largest = 0.0;
+        for (int64_t a = 0; a < kDims; ++a) {
+            for (int64_t b = 0; b < kDims; ++b) next[a] += covariance[a][b] * direction[b];
+            largest = std::max(largest, std::abs(next[a]));
+        }
+        if (!(largest > 0.0)) return;  // all rows in one place: any direction will do
+        for (int64_t a = 0; a < kDims; ++a) direction[a] = next[a] / largest;
+    }
+}
+
+// Halves [begin, end) of `rows` across its widest direction; the border is a multiple of a group.
+int64_t halve(std::vector<int32_t>& rows, const std::vector<float>& coordinates, Range range) {
+    double direction[kDims];
+    principal_direction(rows, coordinates, range, direction);
+    const int64_t size = range.end - range.begin;
     std::vector<std::pair<float, int32_t>> values(static_cast<size_t>(size));
-    for (int64_t at = range.begin; at < range.end; ++at)
-        values[static_cast<size_t>(at - range.begin)] = {coordinate(at, widest),
-                                                         rows[static_cast<size_t>(at)]};
+    for (int64_t at = range.begin; at < range.end; ++at) {
+        const int32_t row = rows[static_cast<size_t>(at)];
+        const float* x = &coordinates[static_cast<size_t>(row * kDims)];
+        double along = 0.0;
+        for (int64_t a = 0; a < kDims; ++a) along += direction[a] * x[a];
+        values[static_cast<size_t>(at - range.begin)] = {static_cast<float>(along), row};
+    }
     const int64_t half = (size / 2 + kGroup - 1) / kGroup * kGroup;
     std::nth_element(values.begin(), values.begin() + half, values.end());
     for (int64_t at = range.begin; at < range.end; ++at)
@@ -122,19 +148,20 @@ Order order_rows(const Frame& frame, const Keys& keys, const std::vector<int32_t
     const int64_t count = std::min<int64_t>(kDims, static_cast<int64_t>(leading.size()));
     parallel_rows(run, "order", n, 256, [&](int64_t begin, int64_t end, const Worker& worker) {
         worker.check();
-        frame.place(keys, ids.data(), begin, end, frame.is_rotated() ? Frame::kAxes : frame.dims(),
-                    [&](int64_t row, const double* y, double, double norm, double largest) {
-                        float* out = &coordinates[static_cast<size_t>(row * kDims)];
-                        float& own = slack[static_cast<size_t>(row)];
-                        own = static_cast<float>((frame.error(norm) + norm * 0x1p-22) * 1.001);
-                        // A row far out, or one that another thread is writing to, may lie anywhere.
-                        if (!(largest <= kFarOut && norm <= kFarOut * kFarOut)) {
-                            own = std::numeric_limits<float>::infinity();
-                            return;
-                        }
-                        for (int64_t a = 0; a < count; ++a)
-                            out[a] = static_cast<float>(y[leading[static_cast<size_t>(a)]]);
-                    });
+        frame.place_leading(
+            keys, ids.data(), begin, end,
+            [&](int64_t row, const double* y, double, double norm, double largest) {
+                float* out = &coordinates[static_cast<size_t>(row * kDims)];
+                float& own = slack[static_cast<size_t>(row)];
+                own = static_cast<float>((frame.error(norm) + norm * 0x1p-22) * 1.001);
+                // A row far out, or one that another thread is writing to, may lie anywhere.
+                if (!(largest <= kFarOut && norm <= kFarOut * kFarOut)) {
+                    own = std::numeric_limits<float>::infinity();
+                    return;
+                }
+                for (int64_t a = 0; a < count; ++a)
+                    out[a] = static_cast<float>(y[leading[static_cast<size_t>(a)]]);
+            });
     });
     std::vector<int32_t> rows(static_cast<size_t>(n));
     std::iota(rows.begin(), rows.end(), 0);

@@ -13,8 +13,8 @@ constexpr double kSurvivor = 25.0;
 constexpr double kKey = 60.0,
                  kKeyDim = 0.5;  // a survivor of level 2: its canonical key, from the original rows
 constexpr double kMultiplyAdd = 0.03;  // float64, of the rotation
-constexpr double kByte = 0.28 / 64.0;  // one dimension of one pair at the int8 level
-constexpr double kOpenPair = 0.12;     // a pair at level 1, whatever the dimensions
+constexpr double kByte = 0.30 / 64.0;  // one dimension of one pair at the int8 level
+constexpr double kOpenPair = 0.02;     // a pair at a stage of level 1, whatever the dimensions
 constexpr int64_t kSampleRows = 1024, kSampleQueries = 128;
 constexpr int64_t kMostNear = 128;    // coordinates of level 2 where rotated
 constexpr int64_t kLeastRows = 2048;  // fewer are not worth a rotation
@@ -94,7 +94,7 @@ std::vector<double> pass_shares(const Frame& frame, const Keys& keys, const Samp
         for (size_t h = 0; h < heads.size(); ++h) {
             // Rounding to steps of largest / 127 moves a point by step * sqrt(dims / 12).
             const double moved =
-                bytes ? 2.0 * largest / 127.0 * std::sqrt(static_cast<double>(heads[h]) / 12.0)
+                bytes ? 1.2 * largest / 127.0 * std::sqrt(static_cast<double>(heads[h]) / 12.0)
                       : 0.0;
             for (int64_t j = 0; j < sample.rows; ++j)
                 passed[h] += j != i && sample.distance(i, j, heads[h]) <= reach + moved;
@@ -105,24 +105,58 @@ std::vector<double> pass_shares(const Frame& frame, const Keys& keys, const Samp
     return passed;
 }
 
+// Of the 256 pairs that the filter tests at once, neighbours in the order of the sweep, the chance that any passes a
+// stage that single pairs pass with chance `share`. Near rows pass together: about one in seven counts.
+double step_passes(double share) {
+    const double expected = share * 256.0 / 7.0;
+    return expected / (1.0 + expected);
+}
+
+// Stages of int8 that end before `bytes`, of those worth their test.
+std::vector<int64_t> early_stages(int64_t bytes, const std::vector<double>& shares) {
+    constexpr double kWorthwhile = 0.7;
+    std::vector<int64_t> ends;
+    for (int64_t end = 16; end < bytes; end *= 2)
+        if (static_cast<int64_t>(ends.size()) + 1 < ByteLevel::kMostStages &&
+            step_passes(shares[static_cast<size_t>(end / 16 - 1)]) < kWorthwhile)
+            ends.push_back(end);
+    return ends;
+}
+
+// Coordinates of stages that end at these bytes: one byte holds the rest, and one takes back the rest before it.
+std::vector<int64_t> coordinates_of(std::vector<int64_t> ends) {
+    for (size_t s = 0; s < ends.size(); ++s) ends[s] -= 1 + 2 * static_cast<int64_t>(s);
+    return ends;
+}
+
 Plan identity_plan(const Keys& keys, const std::vector<int32_t>& ids, bool bytes) {
     Plan plan{Frame::identity(keys, ids), {}, static_cast<int64_t>(ids.size()) > kLeastRows};
     plan.levels.bytes = bytes && keys.d() >= 8;
-    plan.levels.head = keys.d();
+    plan.levels.stages = {keys.d()};
     plan.levels.near = plan.levels.bytes ? keys.d() : 0;
     calibrate(plan.frame, keys, ids, plan.levels);
     return plan;
 }
 
 Plan rotated_plan(Frame frame, const Keys& keys, const std::vector<int32_t>& ids, bool bytes,
-                  int64_t head) {
+                  std::vector<int64_t> stages, const Run& run) {
     Plan plan{std::move(frame), {}, true};
     plan.levels.bytes = bytes;
-    plan.levels.head = head;
+    plan.levels.stages = std::move(stages);
     plan.levels.near = plan.frame.dims();
     plan.levels.rest = true;
+    if (bytes) plan.frame.mix(plan.levels.stages, run);
     calibrate(plan.frame, keys, ids, plan.levels);
     return plan;
+}
+
+// For tests: `head` coordinates after stages of 15 and 31, where int8 has them.
+std::vector<int64_t> forced_stages(int64_t head, bool bytes) {
+    std::vector<int64_t> stages;
+    for (int64_t h = 15; bytes && h < std::min<int64_t>(head, 32); h = 2 * h + 1)
+        stages.push_back(h);
+    stages.push_back(head);
+    return stages;
 }
 
 }  // namespace
@@ -131,9 +165,10 @@ Plan make_plan(const Keys& keys, const std::vector<int32_t>& ids, int64_t querie
                int64_t forced_head, const Run& run) {
     const auto n = static_cast<int64_t>(ids.size());
     const int64_t d = keys.d(), near = std::min(d / Frame::kAxes * Frame::kAxes, kMostNear);
-    const bool bytes = simd::active().filter_bytes != nullptr && d <= Points::kMostBytes;
+    const bool bytes = simd::active().filter_bytes != nullptr && d <= ByteLevel::kMostDims;
     if (forced_head > 0 && near > forced_head && n > 2 * Frame::kAxes)
-        return rotated_plan(Frame::rotated(keys, ids, near, run), keys, ids, bytes, forced_head);
+        return rotated_plan(Frame::rotated(keys, ids, near, run), keys, ids, bytes,
+                            forced_stages(forced_head, bytes), run);
     const double rows = static_cast<double>(n) + static_cast<double>(queries);
     const double pairs = queries > 0 ? static_cast<double>(queries) * static_cast<double>(n)
                                      : 0.5 * static_cast<double>(n) * static_cast<double>(n);
@@ -154,18 +189,26 @@ Plan make_plan(const Keys& keys, const std::vector<int32_t>& ids, int64_t querie
     const double keys_cost = pairs * pass_shares(frame, keys, sample, {near}, false, rank)[0] *
                              (kKey + kKeyDim * static_cast<double>(d));
     double best = whole;
-    int64_t head = 0;
+    std::vector<int64_t> stages;
     for (size_t h = 0; h < heads.size(); ++h) {
-        const double cost = setup + keys_cost +
-                            pairs * (static_cast<double>(heads[h] + 1) * per_dim(bytes) +
-                                     kOpenPair + shares[h] * kSurvivor);
+        const int64_t width = heads[h] + 1;
+        std::vector<int64_t> ends = bytes ? early_stages(width, shares) : std::vector<int64_t>{};
+        ends.push_back(width);
+        double filter = 0.0, reached = 1.0;
+        int64_t from = 0;
+        for (const int64_t end : ends) {
+            filter += reached * (static_cast<double>(end - from) * per_dim(bytes) + kOpenPair);
+            reached = step_passes(shares[static_cast<size_t>(end / 16 - 1)]);
+            from = end;
+        }
+        const double cost = setup + keys_cost + pairs * (filter + shares[h] * kSurvivor);
         if (cost < best) {
             best = cost;
-            head = heads[h];
+            stages = bytes ? coordinates_of(ends) : std::vector<int64_t>{heads[h]};
         }
     }
-    if (head == 0) return identity_plan(keys, ids, bytes);
-    return rotated_plan(std::move(frame), keys, ids, bytes, head);
+    if (stages.empty()) return identity_plan(keys, ids, bytes);
+    return rotated_plan(std::move(frame), keys, ids, bytes, std::move(stages), run);
 }
 
 }  // namespace dqcore

@@ -23,10 +23,17 @@ float plain_float(double x) {
     return std::abs(rounded) < FLT_MIN ? 0.0f : rounded;
 }
 
-double squared_rest(const double* y, int64_t from, int64_t to, double t) {
+// For each stage of level 1, the norm of what its coordinates leave out.
+void norms_of_rests(const Levels& levels, const double* y, double t, std::vector<double>& rests) {
     double sum = t * t;
-    for (int64_t a = from; a < to; ++a) sum += y[a] * y[a];
-    return sum;
+    int64_t from = levels.coordinates();
+    for (size_t s = levels.stages.size(); s-- > 0;) {
+        while (from > levels.stages[s]) {
+            --from;
+            sum += y[from] * y[from];
+        }
+        rests[s] = std::sqrt(sum);
+    }
 }
 
 // Measured in float64 over at most some thousand terms: this much more is a bound.
@@ -47,28 +54,34 @@ void calibrate(const Frame& frame, const Keys& keys, const std::vector<int32_t>&
     std::vector<int32_t> rows;
     for (int64_t i = 0; i < n; i += step) rows.push_back(ids[static_cast<size_t>(i)]);
     const auto count = static_cast<int64_t>(rows.size());
-    const int64_t coordinates = std::max(levels.head, levels.near);
-    double largest = 0.0, least_rest = std::numeric_limits<double>::infinity(), most_rest = 0.0,
-           near_rest = 0.0;
-    frame.place(keys, rows.data(), 0, count, coordinates,
+    const size_t stages = levels.stages.size();
+    double largest = 0.0, near_rest = 0.0;
+    std::vector<double> rests(stages), least(stages, std::numeric_limits<double>::infinity()),
+        most(stages, 0.0);
+    frame.place(keys, rows.data(), 0, count, levels.coordinates(),
                 [&](int64_t, const double* y, double t, double, double) {
-                    for (int64_t a = 0; a < levels.head; ++a)
+                    for (int64_t a = 0; a < levels.head(); ++a)
                         largest = std::max(largest, std::abs(y[a]));
-                    const double rest = std::sqrt(squared_rest(y, levels.head, coordinates, t));
-                    least_rest = std::min(least_rest, rest);
-                    most_rest = std::max(most_rest, rest);
+                    norms_of_rests(levels, y, t, rests);
+                    for (size_t s = 0; s < stages; ++s) {
+                        least[s] = std::min(least[s], rests[s]);
+                        most[s] = std::max(most[s], rests[s]);
+                    }
                     near_rest += t;
                 });
-    levels.head_rest = 0.5 * (least_rest + most_rest);
     levels.near_rest = near_rest / static_cast<double>(count);
-    if (levels.rest) largest = std::max(largest, 0.5 * (most_rest - least_rest));
+    levels.stage_rest.resize(stages);
+    for (size_t s = 0; s < stages; ++s) {
+        levels.stage_rest[s] = 0.5 * (least[s] + most[s]);
+        if (levels.rest) largest = std::max(largest, 0.5 * (most[s] - least[s]));
+    }
     if (largest > 0.0) levels.step = largest / 127.0;
 }
 
 Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
                std::vector<int32_t> row_ids, const Run& run)
     : levels(levels),
-      dims(levels.head_dims()),
+      dims(levels.bytes ? 0 : levels.head_dims()),
       near_dims(levels.near_dims()),
       inverse_step(round_up(1.0 / levels.step)),
       ids(std::move(row_ids)) {
@@ -83,10 +96,7 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
         near.assign(static_cast<size_t>(rows * near_dims), 0.0f);
     }
     if (levels.bytes) {
-        q.assign(static_cast<size_t>(rows * dims), 0);
-        shifted.assign(static_cast<size_t>(rows * dims), 128);
-        norm.assign(entries, kFarNorm);
-        start.assign(entries, -kFarNorm / 2);
+        bytes.emplace(levels, rows);
     } else {
         panels.assign(static_cast<size_t>(rows * dims), 0.0f);
         half.assign(entries, std::numeric_limits<float>::infinity());
@@ -95,69 +105,58 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
     }
     parallel_rows(run, "prepare", n, 256, [&](int64_t begin, int64_t end, const Worker& worker) {
         worker.check();
+        Scratch scratch{std::vector<double>(levels.stages.size()), {}};
         frame.place(
-            keys, ids.data(), begin, end, std::max(levels.head, levels.near),
+            keys, ids.data(), begin, end, levels.coordinates(),
             [&](int64_t row, const double* y, double t, double norm_of_row, double largest) {
                 const auto at = static_cast<size_t>(row);
                 if (keys.is_zero(ids[at])) {
                     zero[at] = 1;
                 } else {
-                    place(row, y, t, norm_of_row, largest, frame.error(norm_of_row));
+                    place(row, y, t, norm_of_row, largest, frame.error(norm_of_row), scratch);
                 }
             });
     });
 }
 
 void Points::place(int64_t row, const double* y, double t, double norm_of_row, double largest,
-                   double error) {
-    const int64_t coordinates = std::max(levels.head, levels.near);
-    std::vector<double> point(y, y + levels.head);
-    if (levels.rest)
-        point.push_back(std::sqrt(squared_rest(y, levels.head, coordinates, t)) - levels.head_rest);
+                   double error, Scratch& scratch) {
+    const auto at = static_cast<size_t>(row);
+    std::vector<double>& rests = scratch.rests;
     const bool far_out = largest > kFarOut;
     if (far_out) {
-        std::fill(point.begin(), point.end(), 0.0);
-        error += norm_of_row * kMeasured + levels.head_rest;
-    }
-    if (levels.bytes) {
-        place_bytes(row, point, error);
+        scratch.point.assign(static_cast<size_t>(levels.coordinates()), 0.0);
+        y = scratch.point.data();
+        t = levels.near_rest;
+        rests = levels.stage_rest;
+        error +=
+            norm_of_row * kMeasured + std::max(t, *std::max_element(rests.begin(), rests.end()));
     } else {
-        place_floats(row, point, error);
+        norms_of_rests(levels, y, t, rests);
     }
+    for (size_t s = 0; s < rests.size(); ++s) rests[s] -= levels.stage_rest[s];
+    double residual;
+    if (bytes) {
+        residual = bytes->place(row, y, rests.data());
+    } else {
+        std::vector<double> point(y, y + levels.head());
+        if (levels.rest) point.push_back(rests[0]);
+        residual = place_floats(row, point);
+    }
+    rho1[at] = round_up(residual * kMeasured + error + DBL_MIN);
     if (near_dims == 0) return;
     float* out = near.data() + row * near_dims;
     double squared = 0.0;
-    for (int64_t a = 0; a < levels.near + levels.rest && !far_out; ++a) {
+    for (int64_t a = 0; a < levels.near + levels.rest; ++a) {
         const double exact = a < levels.near ? y[a] : t - levels.near_rest;
         out[a] = plain_float(exact);
         squared += (out[a] - exact) * (out[a] - exact);
     }
-    rho2[static_cast<size_t>(row)] = round_up(std::sqrt(squared) * kMeasured + error +
-                                              (far_out ? levels.near_rest : 0.0) + DBL_MIN);
+    rho2[at] = round_up(std::sqrt(squared) * kMeasured + error + DBL_MIN);
 }
 
-void Points::place_bytes(int64_t row, const std::vector<double>& point, double error) {
-    const int64_t start_of_row = row / 16 * 16 * dims + row % 16 * 4;
-    int8_t* out = q.data() + start_of_row;
-    uint8_t* out_shifted = shifted.data() + start_of_row;
-    double squared = 0.0;
-    int32_t sum = 0, sum_of_squares = 0;
-    for (size_t a = 0; a < point.size(); ++a) {
-        const double value = std::rint(std::min(127.0, std::max(-127.0, point[a] / levels.step)));
-        const auto byte = static_cast<int8_t>(value);
-        out[a / 4 * 64 + a % 4] = byte;
-        out_shifted[a / 4 * 64 + a % 4] = static_cast<uint8_t>(byte + 128);
-        squared += (point[a] - levels.step * value) * (point[a] - levels.step * value);
-        sum += byte;
-        sum_of_squares += byte * byte;
-    }
-    const auto at = static_cast<size_t>(row);
-    rho1[at] = round_up(std::sqrt(squared) * kMeasured + error + DBL_MIN);
-    norm[at] = sum_of_squares;
-    start[at] = -128 * sum - sum_of_squares / 2;
-}
-
-void Points::place_floats(int64_t row, const std::vector<double>& point, double error) {
+// Returns |point - what float32 makes of it|.
+double Points::place_floats(int64_t row, const std::vector<double>& point) {
     float* out = panels.data() + row / 16 * 16 * dims + row % 16;
     double squared = 0.0, residual = 0.0;
     for (size_t a = 0; a < point.size(); ++a) {
@@ -166,9 +165,9 @@ void Points::place_floats(int64_t row, const std::vector<double>& point, double 
         squared += static_cast<double>(rounded) * rounded;
         residual += (rounded - point[a]) * (rounded - point[a]);
     }
-    const auto at = static_cast<size_t>(row);
-    rho1[at] = round_up(std::sqrt(residual) * kMeasured + error + DBL_MIN);
-    half[at] = round_down(0.5 * squared / kMeasured * (1.0 - static_cast<double>(gamma)));
+    half[static_cast<size_t>(row)] =
+        round_down(0.5 * squared / kMeasured * (1.0 - static_cast<double>(gamma)));
+    return std::sqrt(residual);
 }
 
 void Points::set_reach(int64_t row, const Frame& frame, double key) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <numeric>
 
 namespace dqcore {
 namespace {
@@ -20,7 +21,7 @@ Side::Side(const Points& points, const Boxes& groups, int64_t begin, int64_t end
     : points(points), groups(groups), begin(begin), end(end), seeks(seeks) {
     const auto size = static_cast<size_t>(end - begin);
     rho1 = *std::max_element(points.rho1.begin() + begin, points.rho1.begin() + end);
-    (points.levels.bytes ? limit.resize(size) : a.resize(size));
+    (points.bytes ? limit.resize(size) : a.resize(size));
     if (points.near_dims > 0) {
         near_limit.resize(size);
         // The sum of squares itself errs by (dims + 4) 2^-24, and by what underflows.
@@ -48,12 +49,12 @@ void Side::update(int64_t row) {
     constexpr float kUp = 1.0f + 0x1p-20f;
     const float reach = points.reach[at];
     const float far1 = std::max(0.0f, reach + points.rho1[at] + other_rho1_) * kUp;
-    if (points.levels.bytes) {
+    if (points.bytes) {
         // A reach that is open, or a row far out, gives infinity.
         const float steps = far1 * points.inverse_step;
         const float squared = steps * steps * kUp + 1.0f;
         limit[here] =
-            static_cast<int32_t>(std::min(squared, static_cast<float>(Points::kOpenThreshold)));
+            static_cast<int32_t>(std::min(squared, static_cast<float>(ByteLevel::kOpenThreshold)));
     } else if (reach < 0.0f) {
         a[here] = kKeepNone;
     } else {
@@ -79,30 +80,31 @@ float Side::group_reach(int64_t group) const {
 
 Tile::Tile(Side& left, Side& right, bool same)
     : kernels_(simd::active()), left_(left), right_(right), same_(same) {
-    pairs_.reserve(kFlushPairs + Order::kGroup * Order::kGroup);
+    pairs_.reserve(kFlushPairs + kGroup * kGroup);
 }
 
 // Rows of the group at i against the 64 columns at j.
-void Tile::filter_group(int64_t i, int64_t j, int32_t most) {
+void Tile::filter_group(int64_t i, int64_t j) {
     const Points& left = left_.points;
     const Points& right = right_.points;
     uint64_t survivors[simd::kPanel];
     const auto li = static_cast<size_t>(i - left_.begin),
                rj = static_cast<size_t>(j - right_.begin);
-    if (left.levels.bytes) {
+    if (left.bytes) {
+        const ByteLevel& rows = *left.bytes;
+        const ByteLevel& columns = *right.bytes;
+        const simd::ByteStages stages{rows.stages(), rows.ends(), rows.padded(), columns.padded()};
         constexpr int64_t kRows = 4;
-        for (int64_t r = 0; r < Order::kGroup; r += kRows) {
-            const auto at = static_cast<size_t>(r);
-            if (kernels_.filter_bytes(left.shifted_of(i + r), right.bytes_of(j), left.dims,
-                                      &left.norm[static_cast<size_t>(i) + at],
-                                      &left_.limit[li + at], &right.start[static_cast<size_t>(j)],
-                                      &right_.limit[rj], most, survivors)) {
-                collect(i + r, j, survivors, kRows);
+        for (int64_t r = i; r < i + kGroup; r += kRows) {
+            if (kernels_.filter_bytes(stages, rows.as_row(r), columns.as_column(j), rows.norm(r),
+                                      &left_.limit[li + static_cast<size_t>(r - i)],
+                                      columns.start(j), &right_.limit[rj], survivors)) {
+                collect(r, j, survivors, kRows);
             }
         }
     } else {
-        for (int64_t c = 0; c < Order::kGroup; c += kernels_.filter_cols) {
-            for (int64_t r = 0; r < Order::kGroup; r += kernels_.filter_rows) {
+        for (int64_t c = 0; c < kGroup; c += kernels_.filter_cols) {
+            for (int64_t r = 0; r < kGroup; r += kernels_.filter_rows) {
                 const auto at = static_cast<size_t>(r), to = static_cast<size_t>(c);
                 kernels_.filter(left.floats_of(i + r), right.floats_of(j + c), left.dims,
                                 &left_.a[li + at], &left.half[static_cast<size_t>(i) + at],
@@ -112,7 +114,7 @@ void Tile::filter_group(int64_t i, int64_t j, int32_t most) {
             }
         }
     }
-    counts_.pairs += Order::kGroup * Order::kGroup;
+    counts_.pairs += kGroup * kGroup;
 }
 
 void Tile::collect(int64_t i, int64_t j, const uint64_t* survivors, int64_t rows) {
@@ -132,19 +134,29 @@ float Tile::near_limit(const Candidate& pair) const {
                     right_.near_limit[static_cast<size_t>(pair.j - right_.begin)]);
 }
 
-// Drops the pairs that level 2 excludes and puts the near ones first.
-void Tile::sort_by_near() {
+// Drops the pairs that level 2 excludes and puts the near ones first, as far as 64 parts of their limits tell.
+void Tile::order_by_near() {
     if (left_.points.near_dims == 0) return;
+    constexpr size_t kParts = 64;
+    size_t counts[kParts + 1] = {};
     std::erase_if(pairs_, [&](Candidate& pair) {
         const float limit = near_limit(pair);
         pair.squared = kernels_.near_l2(left_.points.near_of(pair.i), right_.points.near_of(pair.j),
                                         left_.points.near_dims, limit);
-        // Not a number where another thread is writing to the rows; sorting wants an order all the same.
-        if (!(pair.squared >= 0.0f)) pair.squared = 0.0f;
         return pair.squared > limit;
     });
-    std::sort(pairs_.begin(), pairs_.end(),
-              [](const Candidate& a, const Candidate& b) { return a.squared < b.squared; });
+    float largest = 0.0f;
+    for (const Candidate& pair : pairs_) largest = std::max(largest, pair.squared);
+    // Not a number, where another thread is writing to the rows, comes last.
+    const auto part = [&](const Candidate& pair) {
+        const float at = pair.squared / largest * static_cast<float>(kParts);
+        return at < static_cast<float>(kParts) ? static_cast<size_t>(at) : kParts - 1;
+    };
+    for (const Candidate& pair : pairs_) ++counts[part(pair) + 1];
+    std::partial_sum(counts, counts + kParts + 1, counts);
+    ordered_.resize(pairs_.size());
+    for (const Candidate& pair : pairs_) ordered_[counts[part(pair)]++] = pair;
+    pairs_.swap(ordered_);
 }
 
 }  // namespace dqcore

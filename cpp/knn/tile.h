@@ -40,9 +40,9 @@ public:
     bool seeks;
     float rho1 = 0.0f, rho2 = 0.0f;  // largest of the rows
     // int8 level: keep where |q_i - q_j|^2 <= the larger limit of the two.
-    std::vector<int32_t> limit;
+    AlignedVector<int32_t> limit;
     // float32 level: keep where s >= min(a_i + half_j, a_j + half_i).
-    std::vector<float> a;
+    AlignedVector<float> a;
     // Level 2: keep where the squared distance <= the larger of the two.
     std::vector<float> near_limit;
 
@@ -70,16 +70,18 @@ public:
     SweepCounts run(const Worker& worker, const Offer& offer);
 
 private:
-    void filter_group(int64_t i, int64_t j, int32_t most);
+    static constexpr int64_t kGroup = Order::kGroup;
+
+    void filter_group(int64_t i, int64_t j);
     void collect(int64_t i, int64_t j, const uint64_t* survivors, int64_t rows);
-    void sort_by_near();
+    void order_by_near();
     float near_limit(const Candidate& pair) const;
 
     const simd::Kernels& kernels_;
     Side& left_;
     Side& right_;
     const bool same_;
-    std::vector<Candidate> pairs_;
+    std::vector<Candidate> pairs_, ordered_;
     SweepCounts counts_;
 };
 
@@ -91,7 +93,7 @@ template <class Offer>
 SweepCounts Tile::run(const Worker& worker, const Offer& offer) {
     const auto flush = [&] {
         counts_.survivors1 += static_cast<int64_t>(pairs_.size());
-        sort_by_near();
+        order_by_near();
         for (const Candidate& pair : pairs_) {
             if (pair.squared > near_limit(pair)) continue;
             ++counts_.survivors2;
@@ -99,21 +101,24 @@ SweepCounts Tile::run(const Worker& worker, const Offer& offer) {
         }
         pairs_.clear();
     };
-    constexpr int64_t kGroup = Order::kGroup;
+    const auto filter = [&](int64_t i, int64_t j, float reach) {
+        const float gap = Boxes::gap(left_.groups, i / kGroup, right_.groups, j / kGroup);
+        if (gap > reach && gap > left_.group_reach(i / kGroup)) return;
+        filter_group(i, j);
+        if (pairs_.size() >= kFlushPairs) flush();
+    };
+    if (same_) {
+        // Each group with itself first: the thresholds it leaves spare the rest of the tile most of its survivors.
+        for (int64_t j = right_.begin; j < right_.end; j += kGroup) {
+            worker.check();
+            filter(j, j, right_.group_reach(j / kGroup));
+            flush();
+        }
+    }
     for (int64_t j = right_.begin; j < right_.end; j += kGroup) {
         worker.check();
-        int32_t most = 0;
-        if (left_.points.levels.bytes) {
-            for (int64_t c = j; c < j + kGroup; ++c)
-                most = std::max(most, right_.limit[static_cast<size_t>(c - right_.begin)]);
-        }
         const float reach = right_.group_reach(j / kGroup);
-        for (int64_t i = left_.begin; i < (same_ ? j + kGroup : left_.end); i += kGroup) {
-            const float gap = Boxes::gap(left_.groups, i / kGroup, right_.groups, j / kGroup);
-            if (gap > reach && gap > left_.group_reach(i / kGroup)) continue;
-            filter_group(i, j, most);
-            if (pairs_.size() >= kFlushPairs) flush();
-        }
+        for (int64_t i = left_.begin; i < (same_ ? j : left_.end); i += kGroup) filter(i, j, reach);
     }
     flush();
     return counts_;

@@ -28,6 +28,13 @@ struct ProbScan {
 inline constexpr int64_t kProbPad = 16;
 enum : uint8_t { kBadRow = 1, kSuspiciousSum = 2 };
 
+// The stages of filter_bytes.
+struct ByteStages {
+    int64_t count;
+    const int64_t* ends;                // of each, in dims; the last is the width of a row
+    int64_t norm_stride, start_stride;  // from one stage's row_norm and col_start to the next one's
+};
+
 struct Kernels {
     const char* isa;
 
@@ -55,12 +62,12 @@ struct Kernels {
     // The same over int8, four rows with 64 columns; nullptr where the set has no such dot product. Panels
     // hold 4 dims of each of their 16 rows in turn; `rows` holds bytes + 128 and may start inside a panel.
     // With s = col_start + sum of (row + 128) * col, bit c of survivors[r] tells whether
-    // 2 s >= row_norm[r] - max(row_limit[r], col_limit[c]); the result, whether any bit is set.
-    // `most` is at least the largest of the 64 col_limit.
-    bool (*filter_bytes)(const uint8_t* rows, const int8_t* cols, int64_t dims,
+    // 2 s >= row_norm[r] - max(row_limit[r], col_limit[c]); the result, whether any bit is set. Done in stages: no
+    // bit is set where an earlier stage leaves none of the 256 pairs, by its own norms and starts.
+    // Panels of columns and col_limit start a cache line.
+    bool (*filter_bytes)(const ByteStages& stages, const uint8_t* rows, const int8_t* cols,
                          const int32_t* row_norm, const int32_t* row_limit,
-                         const int32_t* col_start, const int32_t* col_limit, int32_t most,
-                         uint64_t* survivors);
+                         const int32_t* col_start, const int32_t* col_limit, uint64_t* survivors);
 
     // Sum over c of (x[c] - y[c])^2 in float32, d a multiple of 16, or any number above `limit` as soon as the
     // sum is above it. Within (d + 4) * 2^-24 of the exact sum, relatively.
