@@ -67,6 +67,10 @@ class Right:
 
 RIGHT = {
     "Audit.load": Right(lambda: dq.Audit.load, {"folder": "saved"}),
+    "Audit.more_like": Right(
+        lambda: AUDIT.more_like,
+        {"rows": np.array([0, 4]), "n": 5, "true_labels": np.array([1, 2])},
+    ),
     "Audit.save": Right(lambda: AUDIT.save, {"folder": "saved"}),
     "Audit.to_html": Right(lambda: AUDIT.to_html, {"path": "report.html"}),
     "Audit.top": Right(lambda: AUDIT.top, {"n": 5, "by": "label"}),
@@ -165,6 +169,17 @@ RIGHT = {
             "weights": np.ones(N),
         },
     ),
+    "find_similar": Right(
+        lambda: dq.find_similar,
+        {
+            "rows": np.array([0, 4]),
+            "labels": LABELS.tolist(),
+            "graph": GRAPH,
+            "true_labels": np.array([1, 2]),
+            "suggested": (LABELS + 1) % CLASSES,
+            "quality": np.linspace(0, 1, N),
+        },
+    ),
     "knn_disagreement": Right(
         lambda: dq.knn_disagreement, {"labels": LABELS, "graph": GRAPH, "n_classes": CLASSES}
     ),
@@ -204,6 +219,9 @@ REFUSED = {
     "num_to_remove_per_class": [-1, 0.5, np.nan],
     "joint": [-1, 0.5, np.nan],
     "split": [-2, 0.5, np.inf],
+    "true_labels": [-1, 2**31 - 1, 0.5, np.nan],
+    "suggested": [-2, 2**31 - 1, 0.5, np.nan],
+    "quality": [-0.1, 2.0, np.nan],
     "columns": [-2, 0.5, np.inf],
 }
 
@@ -215,6 +233,7 @@ GIVEN = {
     "LabelIssues",
     "NearDuplicates",
     "Outliers",
+    "SimilarRows",
     "Slice",
     "SliceTable",
 }

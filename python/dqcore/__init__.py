@@ -17,6 +17,7 @@ from .joint import (
 from .joint_states import IssueState, JointState, ThresholdState
 from .knn import KnnDisagreement, KnnGraph, KnnState, knn_disagreement, knn_graph
 from .neighbours import NearDuplicates, Outliers, near_duplicates, outliers
+from .similar import SimilarRows, find_similar
 from .slices import Slice, SliceState, SliceTable, slice_errors
 
 __all__ = [
@@ -32,12 +33,14 @@ __all__ = [
     "LabelIssues",
     "NearDuplicates",
     "Outliers",
+    "SimilarRows",
     "Slice",
     "SliceState",
     "SliceTable",
     "ThresholdState",
     "audit",
     "confident_joint",
+    "find_similar",
     "knn_disagreement",
     "knn_graph",
     "label_issues",

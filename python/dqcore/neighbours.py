@@ -141,7 +141,7 @@ def outliers(graph: KnnGraph, *, iqr_factor: float = definition.IQR_FACTOR) -> O
     >>> found.indices, found.threshold
     (array([5]), 2.35)
     """
-    _check_graph(graph)
+    check_graph(graph)
     factor = _check.number("iqr_factor", iqr_factor, 0.0, MOST_FACTOR)
     return Outliers(*definition.outliers(graph, iqr_factor=factor))
 
@@ -196,13 +196,14 @@ def near_duplicates(
     >>> found.groups
     (array([0, 2]), array([1, 4]))
     """
-    _check_graph(graph)
+    check_graph(graph)
     part = _check.number("threshold", threshold, 0.0, MOST_FACTOR)
     most = None if radius is None else _check.number("radius", radius, 0.0, np.finfo(float).max)
     return NearDuplicates(*definition.near_duplicates(graph, threshold=part, radius=most))
 
 
-def _check_graph(graph: object) -> None:
+def check_graph(graph: object) -> None:
+    """Raise where `graph` is not one of rows among themselves."""
     if not isinstance(graph, KnnGraph):
         raise TypeError(
             f"graph must be a KnnGraph, got {type(graph).__name__}; see KnnGraph.from_csr"

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import _check, _html
 from .. import neighbours as rooms
+from ..similar import SimilarRows, check_rows, find_similar
 from . import balance, copies, findings, text
 from . import summary as lines
 
@@ -169,6 +170,45 @@ class Audit:
         order = np.lexsort([sign * found[name] for name, sign in reversed(ranking.keys)])
         result: NDArray[np.void] = found[order[:n]]
         return result
+
+    def more_like(
+        self, rows: ArrayLike, n: int = 20, *, true_labels: ArrayLike | None = None
+    ) -> SimilarRows:
+        """Return the rows most like some that are confirmed wrong: more of the same mistake; see `find_similar`.
+
+        Parameters
+        ----------
+        rows : (m,) array_like of int
+            Rows confirmed to have a wrong label.
+        n : int
+            At most this many.
+        true_labels : (m,) array_like of int or str, optional
+            What they truly are, numbers or names of classes. Left out: what `issues` suggests.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `find_similar`; also without `features`, and where for one of `rows` its own label is suggested.
+        """
+        if self.graph is None:
+            raise ValueError("more_like needs an audit with features")
+        given = self.issues["given"]
+        confirmed = check_rows(rows, given)
+        if true_labels is None:
+            truth = self.issues["suggested"][confirmed]
+            own = truth == given[confirmed]
+            if own.any():
+                row = confirmed[np.argmax(own)]
+                raise ValueError(
+                    f"true_labels must be given: of row {row} nothing but its own label is suggested"
+                )
+        else:
+            one = isinstance(true_labels, int | np.integer | str)
+            listed = [true_labels] * len(confirmed) if one else true_labels
+            truth, _ = _check.encode_labels("true_labels", listed, self.class_names)
+        names = ("label_suggested", "label_quality") if self.joint is not None else ()
+        evidence = {name.removeprefix("label_"): self.issues[name] for name in names}
+        return find_similar(confirmed, given, self.graph, true_labels=truth, n=n, **evidence)
 
     def worst_slices(self, n: int = 20) -> list[Slice]:
         """Return the slices that stand out from the rest of the rows (q <= 0.05), highest lower end first.

@@ -6,11 +6,13 @@ Each function has the signature of its public twin and gives the same bits. Noth
 from .joint import calibrate, confident_joint, label_issues, label_quality
 from .knn import knn_disagreement, knn_graph
 from .neighbours import near_duplicates, outliers
+from .similar import find_similar
 from .slices import slice_errors
 
 __all__ = [
     "calibrate",
     "confident_joint",
+    "find_similar",
     "knn_disagreement",
     "knn_graph",
     "label_issues",
