@@ -11,6 +11,8 @@ import dqcore as dq
 import numpy as np
 import pytest
 from dqcore.audit import cli, html
+from dqcore.audit.projection import flat as projection_of
+from dqcore.audit.projection import projection
 
 pytest.importorskip("matplotlib", reason="the extra audit is not installed")
 pytest.importorskip("jinja2", reason="the extra audit is not installed")
@@ -102,7 +104,7 @@ TAGS = """
 """
 ATTRIBUTES = """
     lang charset http-equiv content name class id style href role aria-label aria-labelledby title width height viewbox
-    d x y transform scope
+    d x y transform scope open
 """
 
 
@@ -238,6 +240,54 @@ def test_no_statement_where_the_interval_does_not_decide():
     pred_probs[2] = [0.1, 0.9]
     page = Page(html.page(dq.audit(labels, pred_probs=pred_probs)))
     assert "is not decided" in page.text
+
+
+def test_copies_leaks_and_outliers_are_told():
+    arguments, _ = planted()
+    labels, features = arguments["labels"].copy(), arguments["features"].copy()
+    features[[101, 202]] = features[100]  # three copies, one with another label
+    labels[[100, 101, 202]] = 2, 2, 3
+    features[50] += 100
+    split = np.where(np.arange(600) < 200, "train", "test")
+    page = Page(html.page(dq.audit(labels, features=features, split=split)))
+    opening = page.text[: page.text.index("Summary")]
+    assert "labels contradict identical rows" in opening
+    assert "rows leak across the split" in opening
+    copies = page.text[page.text.index("Copies, near-copies") :]
+    assert "1 groups of identical rows, 3 rows in all" in copies
+    assert re.search(r"3 2, 3 \w+, \w+ 100, 101, 202", copies)
+    far = page.text[page.text.index("lie far from all others") :]
+    assert re.search(r"usual distance label 50 \d", far)
+
+
+# ---- the map ---------------------------------------------------------------------------------------
+
+
+def test_the_map_keeps_neighbours_together(rng):
+    centres = rng.normal(0, 5, (12, 30))
+    group = rng.integers(0, 12, 900)
+    found = projection(centres[group] + rng.normal(0, 1, (900, 30)), "euclidean")
+    assert found.rows.tolist() == list(range(900))
+    near = dq.knn_graph(found.flat, 10).indices
+    assert (group[near] == group[:, None]).mean() > 0.98  # of two components alone: 0.6
+    assert np.array_equal(found.flat, projection_of(found.components))
+
+
+def test_the_sample_of_a_large_set_is_spread_evenly():
+    found = projection(np.arange(30_000.0).reshape(-1, 1), "euclidean")
+    assert len(found.rows) == 4000
+    assert set(np.diff(found.rows)) == {7, 8}
+    assert (np.diff(found.flat[:, 0]) > 0).all()
+    assert not found.flat[:, 1].any()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (1, 5), (2, 2), (3, 40), (5, 4), (30, 3)])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("value", [0.0, 1.0, 3e38])
+def test_every_shape_has_a_map(shape, metric, value):
+    found = projection(np.full(shape, value, np.float32), metric)
+    assert found.flat.shape == (shape[0], 2)
+    assert np.isfinite(found.flat).all()
 
 
 # ---- the file --------------------------------------------------------------------------------------

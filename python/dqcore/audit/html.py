@@ -47,7 +47,7 @@ def page(audit: Audit) -> str:
         raise ImportError(reason)
     import jinja2
 
-    from . import chapters, svg
+    from . import page_content, svg
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
@@ -63,7 +63,7 @@ def page(audit: Audit) -> str:
         "decimal": decimal,
     }
     with svg.style():
-        content = chapters.content(audit)
+        content = page_content.content(audit)
     return environment.get_template("report.html").render(
         content | {"provenance": list(flat(audit.provenance))}
     )

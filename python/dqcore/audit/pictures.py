@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .svg import ALARM, CALM, INK, LINE, MUTED, PAPER, SECOND, Sheet
 from .text import printable, width
 
-NARROW, WIDE = 460.0, 900.0
+NARROW, MAP, WIDE = 460.0, 640.0, 900.0
 MOST_BESIDE = 12  # classes on a map that still fits beside another picture
 ROW = 24.0  # of a chart with a name on each line
 CHARACTER = 6.4  # an average one at the size of labels, in a system's font
@@ -251,26 +251,48 @@ def histogram(score: NDArray[np.float64], k: int, least: float, label: str) -> s
 # ---- the map ---------------------------------------------------------------------------------------
 
 
-def flat_map(positions: NDArray[np.float32], kind: NDArray[np.int8], label: str) -> str:
-    """Return the rows at `positions`; kind 0 fine, 1 label, 2 neighbours, 3 both."""
-    xy = positions.astype(np.float64)
+def flat_map(
+    xy: NDArray[np.float64],
+    kind: NDArray[np.int8],
+    places: Sequence[tuple[str, float, float]],
+    label: str,
+) -> str:
+    """Return the rows at `xy`; kind 0 fine, 1 label, 2 neighbours, 3 both; names at `places`, while there is room."""
     low, high = xy.min(axis=0), xy.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
-    size = 640.0
-    tall = float(np.clip(size * span[1] / span[0], 0.5 * size, 0.85 * size))
-    sheet = Sheet(size, tall)
+    tall = float(np.clip(MAP * span[1] / span[0], 0.5 * MAP, 0.9 * MAP))
+    sheet = Sheet(MAP, tall)
     axes = sheet.axes(8, 8, 8, 8)
     axes.set_xlim(low[0], low[0] + span[0])
     axes.set_ylim(low[1], low[1] + span[1])
     _bare(axes)
-    dot = float(np.clip(200 / math.sqrt(max(1, len(xy))), 3.0, 7.0))
-    for which, color, scale, alpha in (
-        (0, MUTED, 0.8, 0.35),
+    dot = float(np.clip(200 / math.sqrt(max(1, len(xy))), 3.2, 7.0))
+    for which, color, larger, alpha in (
+        (0, MUTED, 0.9, 0.4),
         (2, CALM, 1.0, 0.8),
         (1, SECOND, 1.0, 0.9),
         (3, ALARM, 1.25, 0.95),
     ):
-        _dots(axes, xy[kind == which], dot * scale, color, alpha)
+        _dots(axes, xy[kind == which], dot * larger, color, alpha)
+    pixels = np.array([MAP - 16, tall - 16]) / span
+    taken: list[tuple[float, float, float]] = []
+    for name, x, y in places:
+        shown = short(name, 22)
+        half = CHARACTER * width(shown) / 2
+        across, up = (np.array([x, y]) - low) * pixels + 8
+        across = min(max(across, half), MAP - half)
+        if all(abs(across - a) > half + h or abs(up - u) > 15 for a, u, h in taken):
+            taken.append((across, up, half))
+            at = (across - 8) / pixels[0] + low[0]
+            axes.text(
+                at,
+                y,
+                sheet.name(shown),
+                ha="center",
+                va="center_baseline",
+                fontsize=12,
+                fontweight="bold",
+            )
     return sheet.svg(label)
 
 

@@ -1,45 +1,56 @@
-"""A flat map of the features, for the eye: a sample of the rows along the two directions in which they vary most.
+"""A flat map of the features, for the eye: a sample of the rows, near ones near each other.
 
-Plain linear algebra on a sample: a picture and no result. Unlike everything else in an audit its last digits may differ
-from one machine to another.
+An audit keeps the sample's principal components. The map is made of them when somebody looks: each row is pulled to its
+neighbours in the components and pushed from others, in the manner of UMAP. A picture and no result: the last digits of
+the components may differ from one machine to another; the map of given components is the same everywhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-MOST_ROWS = 5000
+from ..knn import knn_graph
+
+MOST_ROWS = 4000
 MOST_ENTRIES = 1 << 24  # of the sample, so that very wide features stay cheap
-# Directions kept while iterating; the first two settle faster for the company of the others.
-BLOCK, ROUNDS = 10, 40
-# Positions are rounded to this many steps from the middle to the edge, finer than a screen shows.
-STEPS = 4096
+COMPONENTS = 24
+SPARE, ROUNDS = 8, 8  # of the iteration: more directions than are kept, so that those settle fast
+# Components are rounded to this many steps from 0 to the largest, finer than a picture shows.
+STEPS = 1 << 14
+
+NEIGHBOURS, OTHERS = 15, 5  # that pull and push each row
+EPOCHS = 200
+PULL, PUSH = 0.8, 5.0
+FARTHEST_STEP = 4.0
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Where a sample of the rows lies on a map.
+    """A sample of the rows by their principal components.
 
     Attributes
     ----------
     rows : (m,) int64
-        Which rows, ascending: all of them up to 5,000, else as many, evenly spaced.
-    positions : (m, 2) float32
-        Their first two principal components (of unit lengths for cosine), in units of the largest.
-    explained : (2,) float64
-        Share of the sample's variance along each.
+        Which rows, ascending: all of them up to 4,000, else as many, evenly spaced.
+    components : (m, p) float32
+        Their first principal components, at most 24 (of unit lengths for cosine), in units of the largest.
     """
 
     rows: NDArray[np.int64]
-    positions: NDArray[np.float32]
-    explained: NDArray[np.float64]
+    components: NDArray[np.float32]
+
+    @cached_property
+    def flat(self) -> NDArray[np.float64]:
+        """Where each of the rows lies on a flat map, (m, 2)."""
+        return flat(self.components)
 
 
 def projection(features: ArrayLike, metric: str) -> Projection:
-    """Return the map of `features`, (n, d) and finite."""
+    """Return the sample of `features`, (n, d) and finite."""
     array = np.asarray(features)
     n, d = array.shape
     m = min(n, MOST_ROWS, max(1, MOST_ENTRIES // d))
@@ -50,31 +61,55 @@ def projection(features: ArrayLike, metric: str) -> Projection:
         x /= np.maximum(np.sqrt((x * x).sum(axis=1, keepdims=True)), np.finfo(np.float64).tiny)
     if m:
         x -= x.mean(axis=0)
-    components = _components(x)
-    scale = np.abs(components).max(initial=0.0) or 1.0
-    total = float((x * x).sum()) or 1.0
-    return Projection(
-        rows,
-        (np.round(components / scale * STEPS) / STEPS).astype(np.float32),
-        (components * components).sum(axis=0) / total,
-    )
+    found = _components(x)
+    found /= np.abs(found).max(initial=0.0) or 1.0
+    return Projection(rows, (np.round(found * STEPS) / STEPS).astype(np.float32))
 
 
 def _components(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the first two principal components of centred rows, (m, 2), by subspace iteration."""
+    """Return the principal components of centred rows by subspace iteration from a fixed start."""
     m, d = x.shape
-    found = np.zeros((m, 2))
-    block = min(BLOCK, d, m)
+    kept, block = min(COMPONENTS, d, m), min(COMPONENTS + SPARE, d, m)
     if block == 0:
-        return found
+        return np.zeros((m, 0))
     basis, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(d, block)))
     for _ in range(ROUNDS):
         basis, _ = np.linalg.qr(x.T @ (x @ basis))
     _, _, turn = np.linalg.svd(x @ basis, full_matrices=False)
-    directions = basis @ turn.T
-    for axis in range(min(2, block)):
-        direction = directions[:, axis]
-        # A direction may as well point the other way: its largest entry decides.
-        sign = -1.0 if direction[np.argmax(np.abs(direction))] < 0 else 1.0
-        found[:, axis] = x @ (sign * direction)
+    directions = (basis @ turn.T)[:, :kept]
+    # A direction may as well point the other way: its largest entry decides.
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0)
+    found: NDArray[np.float64] = x @ np.where(largest < 0, -directions, directions)
     return found
+
+
+def flat(components: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return places on a flat map for rows with these components, (m, 2).
+
+    Sums, products and quotients of single numbers only, so that the same components give the same map everywhere.
+    """
+    m, p = components.shape
+    place = np.zeros((2, m))
+    place[: min(2, p)] = components[:, :2].T
+    if p <= 2 or m <= 3:
+        return place.T
+    place *= 10.0
+    graph = knn_graph(components, min(NEIGHBOURS, m - 1))
+    near = np.ascontiguousarray(graph.indices.T)
+    shifts = np.random.default_rng(0).integers(1, m, (EPOCHS, OTHERS))
+    for epoch in range(EPOCHS):
+        step = np.zeros_like(place)
+        for others in near:
+            step += _force(place[:, others] - place, False) * (PULL / len(near))
+        for shift in shifts[epoch]:
+            step += _force(place - np.roll(place, shift, axis=1), True) * (PUSH / OTHERS)
+        place += step * (1.0 - epoch / EPOCHS)
+    return place.T
+
+
+def _force(way: NDArray[np.float64], push: bool) -> NDArray[np.float64]:
+    """Return the force along `way`, (2, m): that of UMAP with a = b = 1, towards or (`push`) from the other end."""
+    square = way[0] * way[0] + way[1] * way[1]
+    fall = 2.0 / ((1.0 + square) * (0.001 + square)) if push else 2.0 / (1.0 + square)
+    result: NDArray[np.float64] = np.clip(way * fall, -FARTHEST_STEP, FARTHEST_STEP)
+    return result

@@ -110,14 +110,14 @@ def _near_duplicates(audit: Audit) -> dict[str, Any] | None:
         "groups": found.n_groups,
         "radius": found.radius,
         "rows_with_copies": np.count_nonzero(audit.issues["duplicate_group"] >= 0),
-        "largest": _groups(audit, "is_near_duplicate_issue", "near_duplicate_group"),
+        "largest": groups(audit, "is_near_duplicate_issue", "near_duplicate_group"),
     }
 
 
 def _conflicts(audit: Audit) -> dict[str, Any] | None:
     if audit.conflicts is None:
         return None
-    largest = _groups(audit, "is_conflicting_duplicate_issue", "duplicate_group")
+    largest = groups(audit, "is_conflicting_duplicate_issue", "duplicate_group")
     return audit.conflicts._asdict() | {"largest": largest}
 
 
@@ -128,16 +128,16 @@ def _leaks(audit: Audit) -> dict[str, Any] | None:
         {"part": name, "rows": rows}
         for name, rows in zip(audit.split_names, audit.leaks.parts, strict=True)
     ]
-    largest = _groups(audit, "is_split_leak_issue", "near_duplicate_group")
+    largest = groups(audit, "is_split_leak_issue", "near_duplicate_group")
     return audit.leaks._asdict() | {"parts": parts, "largest": largest}
 
 
-def _groups(audit: Audit, flag: str, field: str) -> list[dict[str, Any]]:
+def groups(audit: Audit, flag: str, field: str, most: int = MOST_LISTED) -> list[dict[str, Any]]:
     """Return the groups among the rows with `flag`, the largest first, then by lowest row."""
     found = audit.issues[audit.issues[flag]]
     order = np.argsort(found[field], kind="stable")
     _, starts, sizes = np.unique(found[field][order], return_index=True, return_counts=True)
-    worst = np.argsort(-sizes, kind="stable")[:MOST_LISTED]
+    worst = np.argsort(-sizes, kind="stable")[:most]
     return [
         _group(audit, found[order[start : start + size]])
         for start, size in zip(starts[worst].tolist(), sizes[worst].tolist(), strict=True)
