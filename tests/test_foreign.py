@@ -308,3 +308,10 @@ def test_tables_of_hugging_face_data_sets():
     sizes = {row.predicate: row.size for row in found.slices}
     assert sizes[(("source", "a"),)] == 2
     assert sizes[(("label", "dog"),)] == 3
+
+
+def test_the_metric_goes_by_the_columns_of_the_matrix():
+    wide = np.hstack([X, X])
+    for value in (wide, fixed(wide), pandas.Series(list(wide)), polars.Series(wide.tolist())):
+        assert dq.audit([0, 1] * 4, features=value, k=2).graph.metric == "cosine"
+        assert dq.audit([0, 1] * 4, features=fixed(X), k=2).graph.metric == "euclidean"

@@ -363,10 +363,11 @@ def judge(name, argument, value, *, expected=None, refused=None, accepted=False)
 
 
 @pytest.fixture(autouse=True)
-def _aside(tmp_path, monkeypatch):
+def _aside(tmp_path, monkeypatch, request):
     """Whatever is taken for a path lies in a folder of its own; what NumPy warns of is not the matter here."""
     monkeypatch.chdir(tmp_path)
-    AUDIT.save("saved")
+    if "Audit.load" in request.node.name:
+        AUDIT.save("saved", parquet=False, page=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check, _columns
+from .. import _backend, _check, _columns
 from ..joint import confident_joint_and_issues
 from ..knn import METRICS, knn_disagreement, knn_graph
 from ..neighbours import near_duplicates, outliers
@@ -111,6 +111,8 @@ def audit(
     _check_evidence(together, columns, pred_probs, features)
     _check.run_options(threads, progress)
     if features is not None:
+        if not _backend.on_device(features):
+            features = _check.features("features", features)  # once, whatever they come as
         metric = _metric(metric, features)
     run: dict[str, Any] = {"backend": backend, "threads": threads, "progress": progress}
     seconds: dict[str, float] = {}
@@ -187,10 +189,7 @@ def _check_evidence(
 def _metric(metric: str | None, features: ArrayLike) -> str:
     if metric is not None:
         return _check.choice("metric", metric, METRICS)
-    try:
-        shape = np.shape(features)
-    except (TypeError, ValueError):  # no array; `knn_graph` says what is wrong with it
-        shape = ()
+    shape = np.shape(features)
     return "cosine" if len(shape) == 2 and shape[1] > MOST_EUCLIDEAN_COLUMNS else "euclidean"
 
 

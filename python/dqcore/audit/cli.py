@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(demo, ("text", "json"))
 
     audit = commands.add_parser("audit", help="audit a data set", epilog=LAYOUT)
-    audit.add_argument("file", metavar="FILE.npz", help="labels, pred_probs, features, columns")
+    audit.add_argument("file", metavar="FILE", help="labels, pred_probs, features, columns")
     audit.add_argument(
         "--out", metavar="DIR", help="save the result in this folder, whole or not at all"
     )
@@ -112,6 +112,13 @@ def parser() -> argparse.ArgumentParser:
             metavar="[FILE:]KEY",
             help=f"where {name.replace('-', '_')} are, if elsewhere",
         )
+    audit.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="A,B,C",
+        help="the columns whose values are the slices; * for all that nothing else names",
+    )
     audit.add_argument(
         "--k", type=_whole(1), default=10, help="neighbours of each row (default 10)"
     )
@@ -138,7 +145,10 @@ def parser() -> argparse.ArgumentParser:
 
 LAYOUT = (
     "FILE.npz holds labels, and any of pred_probs (n, n_classes), features (n, d), class_names, and columns: either "
-    "codes (n, m) with column_names, category_names and category_offsets, or one array for each column, columns/NAME."
+    "codes (n, m) with column_names, category_names and category_offsets, or one array for each column, columns/NAME. "
+    "FILE may also be a table, .csv, .tsv, .parquet or .arrow (needs pyarrow): --labels COLUMN (default: labels or label), "
+    "--pred-probs and --features a column of lists or the beginning of the columns' names (default: pred_probs, "
+    "features), --split COLUMN, --columns A,B,C. See docs/inputs.md."
 )
 
 
@@ -193,7 +203,7 @@ def _audit(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None
     }
     found = audit(
-        **data_set(args.file, given),
+        **data_set(args.file, given, args.columns),
         k=args.k,
         metric=args.metric,
         backend=args.backend,

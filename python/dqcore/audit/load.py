@@ -15,7 +15,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,7 +114,7 @@ class Archive:
     @contextmanager
     def _open(self) -> Iterator[zipfile.ZipFile]:
         try:
-            with _regular_file(self.path) as file, zipfile.ZipFile(file) as archive:
+            with regular_file(self.path) as file, zipfile.ZipFile(file) as archive:
                 yield archive
         except DAMAGE as error:
             raise CorruptFileError(f"{self._name()} cannot be read as .npz: {error}") from error
@@ -131,14 +131,15 @@ class Archive:
 
 def read_npy(path: str | os.PathLike[str], limit: int | None = None) -> NDArray[Any]:
     """Return the array of the .npy file at `path`."""
-    with _regular_file(Path(path)) as file:
+    with regular_file(Path(path)) as file:
         size = os.fstat(file.fileno()).st_size
         most = default_limit() if limit is None else limit
         return _read_npy(file, size, printable(path, 200), most)
 
 
 @contextmanager
-def _regular_file(path: Path) -> Iterator[IO[bytes]]:
+def regular_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to read, and nothing else: no FIFO, no device, no folder."""
     # Without O_NONBLOCK the open itself would wait for ever on a FIFO.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
@@ -190,13 +191,20 @@ def _read_npy(stream: IO[bytes], size: int, where: str, limit: int) -> NDArray[A
 # ---- a data set ------------------------------------------------------------------------------------
 
 
-def data_set(path: str | os.PathLike[str], elsewhere: Mapping[str, str]) -> dict[str, Any]:
-    """Return the arguments of `audit` that the .npz file at `path` holds.
+def data_set(
+    path: str | os.PathLike[str], elsewhere: Mapping[str, str], columns: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the arguments of `audit` that the file at `path` holds: a table (see `frames`), or an .npz file.
 
-    It holds `labels`, and any of `pred_probs`, `features`, `class_names`, and columns: `codes` (n, m) with
+    The latter holds `labels`, and any of `pred_probs`, `features`, `class_names`, and columns: `codes` (n, m) with
     `column_names`, `category_names` and `category_offsets`, or one array for each column, `columns/NAME`.
-    `elsewhere` says where an argument is instead: "KEY" of the same file, "FILE.npz:KEY" or "FILE.npy".
+    `elsewhere` says where an argument is instead: "KEY" of the same file, "FILE.npz:KEY" or "FILE.npy". `columns`
+    are the names, alone or with commas between them, of the columns to take; of .npz, all where there are none.
     """
+    from . import frames
+
+    if frames.is_table(os.fspath(path)):
+        return frames.data_set(os.fspath(path), elsewhere, columns, _from_file)
     archive = Archive(path)
     found: dict[str, Any] = {}
     for name in ("labels", "pred_probs", "features", "class_names", "split"):
@@ -206,18 +214,41 @@ def data_set(path: str | os.PathLike[str], elsewhere: Mapping[str, str]) -> dict
             found[name] = archive.read(name)
     if "class_names" in found:
         found["class_names"] = found["class_names"].tolist()
-    if columns := _columns(archive):
-        found["columns"] = columns
+    if present := _columns(archive):
+        found["columns"] = _chosen(present, columns, archive) if columns else present
+    elif columns:
+        raise ValueError(f"{printable(path, 200)} holds no columns")
     return found
+
+
+def _chosen(present: dict[str, Any], columns: Sequence[str], archive: Archive) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for entry in columns:
+        names = [entry] if entry in present else entry.split(",")
+        for name in present if entry == "*" else names:
+            if name not in present:
+                known = ", ".join(printable(n) for n in present)
+                raise ValueError(
+                    f"{printable(archive.path, 200)} has no column {printable(name)!r}; it has: {known}"
+                )
+            chosen[name] = present[name]
+    return chosen
 
 
 def _elsewhere(archive: Archive, place: str) -> NDArray[Any]:
     if place in archive:
         return archive.read(place)
+    if place.endswith(".npy") or place.rpartition(":")[0]:
+        return _from_file(place)
+    return archive.read(place.removeprefix(":"))
+
+
+def _from_file(place: str) -> NDArray[Any]:
+    """Return the array at "FILE.npy" or "FILE.npz:KEY"."""
     if place.endswith(".npy"):
         return read_npy(place)
-    file, colon, key = place.rpartition(":")
-    return (Archive(file) if colon and file else archive).read(key)
+    file, _, key = place.rpartition(":")
+    return Archive(file).read(key)
 
 
 def _columns(archive: Archive) -> dict[str, Any]:
