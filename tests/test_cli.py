@@ -1,16 +1,19 @@
 """The command line: what it prints where, and its exit codes."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import dqcore as dq
 import numpy as np
 import pytest
-from dqcore.audit import cli
+from dqcore.audit import cli, progress
 
 
 @pytest.fixture
@@ -323,3 +326,33 @@ def test_ctrl_c(data):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err == b"dqcore: interrupted\n"
+
+
+# ---- progress --------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("with_tqdm", [True, False])
+def test_a_terminal_shows_each_stage_and_is_clean_after_it(with_tqdm, monkeypatch):
+    if not with_tqdm:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    terminal, threads = Terminal(), threading.active_count()
+    show = progress.bar(terminal)
+    for stage in ("knn", "joint"):
+        for done in range(0, 101, 50):
+            show(stage, done, 100)
+            time.sleep(1.1 * progress.DELAY)
+    text = terminal.getvalue()
+    assert "knn" in text
+    assert "50 %" in text
+    assert threading.active_count() == threads
+    last = text.split("\r")[-1]
+    assert last.replace("\x1b[K", "").strip() == ""
+
+
+def test_elsewhere_nothing_is_shown():
+    assert progress.bar(io.StringIO()) is None

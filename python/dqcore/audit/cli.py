@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._backend import BackendError
+from .progress import bar
 from .text import printable
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _whole(least: int) -> Callable[[str], int]:
 def _demo(args: argparse.Namespace) -> int:
     from . import demo
 
-    done = demo.run(args.seed, backend=args.backend, threads=args.threads, progress=_progress())
+    done = demo.run(args.seed, backend=args.backend, threads=args.threads, progress=bar(sys.stderr))
     if args.out is not None:
         _save(done.found, args.out)
     if args.format == "json":
@@ -208,7 +209,7 @@ def _audit(args: argparse.Namespace) -> int:
         metric=args.metric,
         backend=args.backend,
         threads=args.threads,
-        progress=_progress(),
+        progress=bar(sys.stderr),
     )
     lines = reached(found, args.fail_on)
     if args.out is not None:
@@ -249,19 +250,6 @@ def _print(text: str) -> None:
 
 def _tell(line: str) -> None:
     sys.stderr.write(f"dqcore: {line}\n")
-
-
-def _progress() -> Callable[[str, int, int], None] | None:
-    """Return a line of progress on a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(stage: str, done: int, total: int) -> None:
-        end = "\r\x1b[K" if done >= total else ""
-        sys.stderr.write(f"\r\x1b[K{stage} {100 * done // max(1, total)} %{end}")
-        sys.stderr.flush()
-
-    return show
 
 
 def _warner() -> Callable[..., None]:

@@ -13,12 +13,14 @@ from .pictures import percent
 from .text import printable
 
 if TYPE_CHECKING:
+    from ..slices import Slice
     from .result import Audit
 
 MOST_SLICES = 20
 MOST_ROWS = 25
 MOST_GROUPS = 10
 MOST_OUTLIERS = 10
+MOST_NAMES = 20  # on the map
 
 
 class Example(NamedTuple):
@@ -43,17 +45,42 @@ def slices(audit: Audit) -> dict[str, Any] | None:
     """Return the slices that stand out; places on their scale in per cent of its width."""
     if audit.slices is None:
         return None
-    worst = audit.worst_slices(MOST_SLICES)
+    worst, like = _distinct(audit.worst_slices(10 * MOST_SLICES))
     whole = audit.slices.overall_error_rate
     most = max([whole, *(s.high for s in worst)]) or 1.0
     ends = ("low", "error_rate", "high")
     return {
-        "rows": [(s, {key: 100 * getattr(s, key) / most for key in ends}) for s in worst],
+        "rows": [
+            (s, n, {key: 100 * getattr(s, key) / most for key in ends})
+            for s, n in zip(worst, like, strict=True)
+        ],
         "total": len(audit.slices),
         "whole": whole,
         "whole_at": 100 * whole / most,
         "standing_out": len(findings.worst_slices(audit.slices)),
     }
+
+
+def _distinct(found: list[Slice]) -> tuple[list[Slice], list[int]]:
+    """Return the first slices that say something new, and for each how many do not say more than it.
+
+    A slice says nothing new where an earlier one shares a column's value with it, and has as many rows and errors: the
+    other columns then do not divide those rows further.
+    """
+    kept: list[Slice] = []
+    like: list[int] = []
+    for s in found:
+        for i, earlier in enumerate(kept):
+            same = s.size == earlier.size and s.error_sum == earlier.error_sum
+            if same and set(s.predicate) & set(earlier.predicate):
+                like[i] += 1
+                break
+        else:
+            if len(kept) == MOST_SLICES:
+                break
+            kept.append(s)
+            like.append(0)
+    return kept, like
 
 
 # ---- the rows to look at first ---------------------------------------------------------------------
@@ -129,10 +156,14 @@ def flat_map(audit: Audit) -> dict[str, Any] | None:
 def _places(
     audit: Audit, flat: NDArray[np.float64], sample: NDArray[np.void]
 ) -> list[tuple[str, float, float]]:
-    """Return where on the map each class is at home: the middle of its rows that nobody doubts, largest class first."""
+    """Return where on the map each class is at home: the middle of its rows that nobody doubts.
+
+    The classes with most rows that somebody doubts, the first of them first.
+    """
     fine = ~(sample["is_label_issue"] | sample["is_disagreement_issue"])
+    doubted = np.bincount(sample["given"][~fine], minlength=len(audit.class_names))
     found = []
-    for c in np.argsort(-np.bincount(sample["given"]), kind="stable"):
+    for c in np.argsort(-doubted, kind="stable")[:MOST_NAMES]:
         rows = flat[fine & (sample["given"] == c)]
         if len(rows) >= 3:
             x, y = np.median(rows, axis=0)
