@@ -460,6 +460,16 @@ def test_a_forged_result_is_refused_or_harmless(full, tmp_path):
     wild = full.issues.copy()
     wild["given"][4] = 2
     forgeries["issues"].append(wild)
+    for field in ("suggested", "split", "near_duplicate_group", "row", "duplicate_group"):
+        wild = full.issues.copy()
+        wild[field][4] = 200
+        forgeries["issues"].append(wild)
+    wild = full.issues.copy()
+    wild["is_split_leak_issue"][4] = True
+    forgeries["issues"].append(wild)
+    forgeries["class_counts"].append(full.class_counts + 1)
+    forgeries["graph_indices"] = [full.graph.indices[:-1], full.graph.indices + 1]
+    forgeries["disagreement_score"] = [full.disagreement.score[:-1]]
     for name, arrays in forgeries.items():
         for array in arrays:
             path = tmp_path / "out" / f"{name}.npy"
@@ -473,7 +483,9 @@ def test_a_forged_result_is_refused_or_harmless(full, tmp_path):
             path.write_bytes(before)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "missing", "version", "json", "format", "name"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "flip", "missing", "version", "old", "json", "format", "name"]
+)
 def test_damaged_results_are_refused(full, tmp_path, damage):
     out = tmp_path / "out"
     full.save(out)
@@ -492,11 +504,15 @@ def test_damaged_results_are_refused(full, tmp_path, damage):
     else:
         key, value = {
             "version": ("format_version", 99),
+            "old": ("format_version", 1),
             "format": ("format", "other"),
             "name": ("files", {"../report.json": {}}),
         }[damage]
         written.write_text(json.dumps(content | {key: value}))
-    with pytest.raises(OSError, match=r"issues|damaged|version 99|not JSON|not a result"):
+    with pytest.raises(
+        OSError,
+        match=r"issues|damaged|version 99|version 1;.*audit the data again|not JSON|not a result",
+    ):
         dq.Audit.load(out)
 
 

@@ -100,9 +100,9 @@ def test_balance_by_hand():
     assert even[:2] == (1.0, 1.0)
     assert even.effective_classes == pytest.approx(4)
     assert (even.small, even.absent) == ((), ())
-    uneven = class_balance(np.array([90, 0, 10, 1]))
-    shares = np.array([90, 10, 1]) / 101
-    assert uneven.imbalance_ratio == 90
+    uneven = class_balance(np.array([90, 0, 10, 2]))
+    shares = np.array([90, 10, 2]) / 102
+    assert uneven.imbalance_ratio == 45
     assert uneven.entropy == pytest.approx(-(shares * np.log(shares)).sum() / np.log(4))
     assert uneven.effective_classes == pytest.approx(np.exp(stats.entropy(shares)))
     assert uneven.small == (1, 3)
@@ -175,7 +175,7 @@ def test_copies_that_contradict_each_other(copied):
     ]
     told = line(found, "conflicting_duplicate")
     assert told.rows == 4
-    assert told.verdict == "1 groups of copies with more than one label: at least 1 labels wrong"
+    assert told.verdict == "1 group of copies with more than one label: at least 1 label wrong"
     assert found.leaks is None
     assert "split_leak" not in [row.issue for row in found.summary]
 

@@ -137,7 +137,7 @@ def load(folder: str | os.PathLike[str]) -> Audit:
     if report.get("format_version") != FORMAT_VERSION:
         raise CorruptFileError(
             f"{printable(place, 200)} has format version {printable(report.get('format_version'))}; "
-            f"this dqcore reads version {FORMAT_VERSION}"
+            f"this dqcore reads version {FORMAT_VERSION}; audit the data again"
         )
     try:
         for name, wanted in report["files"].items():
@@ -151,7 +151,7 @@ def load(folder: str | os.PathLike[str]) -> Audit:
         }
         names = tuple(str(name) for name in objects["class_names"])
         parts = objects["split_names"]
-        return Audit(
+        found = Audit(
             issues=_read_issues(place / "issues.npy", len(names), len(parts or ())),
             class_names=names,
             class_counts=read_npy(place / "class_counts.npy"),
@@ -159,8 +159,32 @@ def load(folder: str | os.PathLike[str]) -> Audit:
             provenance=report["provenance"],
             **rooms,
         )
+        _check_parts(found)
+        return found
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFileError(f"{printable(place, 200)} is damaged: {error}") from error
+
+
+def _check_parts(audit: Audit) -> None:
+    """Raise where what was read does not belong together, so that nothing derived from it can fail later."""
+    n, n_classes = len(audit), len(audit.class_names)
+    counts = np.bincount(audit.issues["given"], minlength=n_classes)
+    if not np.array_equal(audit.class_counts, counts) or audit.class_counts.dtype != np.int64:
+        raise ValueError("class_counts are not those of the labels")
+    graph, disagreement = audit.graph, audit.disagreement
+    if (graph is None) != (disagreement is None):
+        raise ValueError("graph and disagreement are not both there")
+    if (
+        graph is not None
+        and disagreement is not None
+        and {len(graph), len(disagreement.score)} != {n}
+    ):
+        raise ValueError("graph or disagreement have another number of rows than issues")
+    if audit.joint is not None and audit.joint.n_classes != n_classes:
+        raise ValueError("joint has another number of classes")
+    leaked = audit.issues[audit.issues["is_split_leak_issue"]]
+    if (leaked["split"] < 0).any() or (leaked["near_duplicate_group"] < 0).any():
+        raise ValueError("issues have a leak of a row that is in no part or no group")
 
 
 def _read_issues(path: Path, n_classes: int, n_parts: int) -> NDArray[np.void]:

@@ -53,6 +53,11 @@ def _flagged(audit: Audit, issue: str, verdict: str) -> SummaryRow:
     return _line(audit, issue, int(np.count_nonzero(audit.issues[f"is_{issue}_issue"])), verdict)
 
 
+def _count(number: int, thing: str) -> str:
+    """Return "1 group" or "2,000 groups"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def _against(low: float, high: float) -> str:
     """Return "above 5 %, not decided against 20 %" for a share in [low, high]."""
     words = (
@@ -133,7 +138,8 @@ def _near_duplicates(audit: Audit) -> SummaryRow:
     copies = int(np.count_nonzero(audit.issues["duplicate_group"] >= 0))
     largest = int(np.bincount(found.group[found.mask]).max(initial=0))
     verdict = (
-        f"{found.n_groups:,} groups, the largest of {largest:,} rows; {copies:,} rows have a copy"
+        f"{_count(found.n_groups, 'group')}, the largest of {_count(largest, 'row')}; "
+        f"{_count(copies, 'row')} with a copy"
     )
     return _flagged(audit, "near_duplicate", verdict if found.n_groups else "none")
 
@@ -142,8 +148,8 @@ def _conflicts(audit: Audit) -> SummaryRow:
     found = audit.conflicts
     assert found is not None
     verdict = (
-        f"{found.groups:,} groups of copies with more than one label: "
-        f"at least {found.least_wrong:,} labels wrong"
+        f"{_count(found.groups, 'group')} of copies with more than one label: "
+        f"at least {_count(found.least_wrong, 'label')} wrong"
     )
     return _flagged(audit, "conflicting_duplicate", verdict if found.groups else "none")
 
@@ -153,9 +159,12 @@ def _leaks(audit: Audit) -> SummaryRow:
     assert found is not None
     assert audit.split_names is not None
     parts = ", ".join(
-        f"{rows:,} rows of {printable(name, 24)}"
+        f"{_count(rows, 'row')} of {printable(name, 24)}"
         for name, rows in zip(audit.split_names, found.parts, strict=True)
         if rows
     )
-    verdict = f"{found.groups:,} groups of near-duplicates span parts ({parts}), {found.copies:,} as copies"
+    verdict = (
+        f"{_count(found.groups, 'group')} of near-duplicates across parts: {parts}; "
+        f"{found.copies:,} with copies across them"
+    )
     return _flagged(audit, "split_leak", verdict if found.groups else "none")
