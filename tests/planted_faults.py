@@ -354,6 +354,41 @@ FAULTS = [
     ),
     # ---- knn ----
     Fault(
+        "page: names are not escaped",
+        "python/dqcore/audit/html.py",
+        "autoescape=True",
+        "autoescape=False",
+        "tests/test_report_html.py::test_nothing_in_it_runs_or_is_fetched",
+    ),
+    Fault(
+        "page: names in pictures are not escaped",
+        "python/dqcore/audit/svg.py",
+        "return escape(self._names[int(token[1])] if token else text)",
+        "return self._names[int(token[1])] if token else text",
+        "tests/test_report_html.py::test_nothing_in_it_runs_or_is_fetched",
+    ),
+    Fault(
+        "page: the words for a picture are not quoted",
+        "python/dqcore/audit/svg.py",
+        "aria-label={quoteattr(label)}",
+        'aria-label="{label}"',
+        "tests/test_report_html.py::test_nothing_in_it_runs_or_is_fetched",
+    ),
+    Fault(
+        "page: the caller's settings of matplotlib reach it",
+        "python/dqcore/audit/svg.py",
+        "        matplotlib.rcdefaults()\n",
+        "",
+        "tests/test_report_html.py::test_settings_of_matplotlib_do_not_reach_it",
+    ),
+    Fault(
+        "page: a missing package is not named",
+        "python/dqcore/audit/html.py",
+        "        raise ImportError(reason)\n",
+        "        pass\n",
+        "tests/test_report_html.py::test_without_the_extra_the_page_is_refused_by_name",
+    ),
+    Fault(
         "knn: a tie goes to the higher index",
         "cpp/knn/lists.h",
         "(key == keys[at - 1] && id < ids[at - 1])",

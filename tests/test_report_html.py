@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import dqcore as dq
 import numpy as np
 import pytest
-from dqcore.audit import cli, html
+from dqcore.audit import cli, html, page_classes, page_rows
 from dqcore.audit.projection import flat as projection_of
 from dqcore.audit.projection import projection
 
@@ -260,6 +260,33 @@ def test_copies_leaks_and_outliers_are_told():
     assert re.search(r"usual distance label 50 \d", far)
 
 
+def test_slices_that_say_nothing_new_are_told_once():
+    arguments, _ = planted()
+    where = arguments["columns"]["source"]
+    arguments["columns"] = {
+        "source": where,
+        "again": where,
+        "both": where,
+    }  # the same rows under three names
+    found = dq.audit(**arguments)
+    slices = page_rows.slices(found)
+    sizes = [(s.size, like) for s, like, _ in slices["rows"]]
+    assert len(found.worst_slices(100)) == 6  # three, and three pairs of them
+    assert sum(1 + like for _, like in sizes) == 6
+    assert len(sizes) < 6
+    assert "with as many rows and errors" in html.page(found)
+
+
+def test_of_many_classes_those_mixed_up_most_stand_side_by_side():
+    wrong = np.zeros((40, 40))
+    wrong[[3, 30, 17, 5], [30, 3, 5, 8]] = 9, 8, 7, 6
+    wrong[20, 21] = 1
+    chosen = page_classes.worst_block(wrong, 6).tolist()
+    assert set(chosen) == {3, 30, 17, 5, 8} | {chosen[-1]}
+    assert abs(chosen.index(3) - chosen.index(30)) == 1
+    assert abs(chosen.index(17) - chosen.index(5)) == 1
+
+
 # ---- the map ---------------------------------------------------------------------------------------
 
 
@@ -307,7 +334,7 @@ def test_settings_of_matplotlib_do_not_reach_it(found):
     import matplotlib
 
     before = html.page(found)
-    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "path.simplify": True}):
+    with matplotlib.rc_context({"font.size": 30, "font.weight": "bold", "axes.facecolor": "red"}):
         assert html.page(found) == before
         assert matplotlib.rcParams["font.size"] == 30
 
