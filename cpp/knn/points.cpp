@@ -10,9 +10,6 @@ namespace {
 
 constexpr int64_t kSampleRows = 1024;
 
-// Far below zero: no sum with what rounding moved comes near zero again.
-constexpr float kNoReach = -1e30f;
-
 // Coordinates beyond this times the sample's largest would make float32 products overflow. Such rows are placed at
 // the origin with all their length in rho: kept against every row of their block, and right.
 constexpr double kFarOut = 0x1p30;
@@ -34,6 +31,17 @@ void norms_of_rests(const Levels& levels, const double* y, double t, std::vector
         }
         rests[s] = std::sqrt(sum);
     }
+}
+
+// Above this a row is wild: the others' largest rho would suffer, and there are few of them.
+float tame(std::vector<float> rho, int64_t rows) {
+    if (rows == 0) return 0.0f;
+    const auto middle = rho.begin() + rows / 2;
+    std::nth_element(rho.begin(), middle, rho.begin() + rows, [](float a, float b) {
+        return a < b ||
+               (b != b && a == a);  // not a number, where rows are being written to, comes last
+    });
+    return 1.5f * *middle;
 }
 
 // Measured in float64 over at most some thousand terms: this much more is a bound.
@@ -117,6 +125,18 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
                 }
             });
     });
+    find_wild();
+}
+
+void Points::find_wild() {
+    rho2.resize(rho1.size(), 0.0f);
+    tame1 = tame(rho1, size());
+    tame2 = tame(rho2, size());
+    moved.resize(rho1.size() / kAlign);
+    for (size_t row = 0; row < rho1.size(); ++row) {
+        const float r1 = rho1[row], r2 = rho2[row];
+        moved[row / kAlign].add({r1, r1 <= tame1 ? r1 : 0.0f, r2, r2 <= tame2 ? r2 : 0.0f});
+    }
 }
 
 void Points::place(int64_t row, const double* y, double t, double norm_of_row, double largest,

@@ -8,9 +8,12 @@
 // With rho >= |point - exact point| for each row and level, |exact_i - exact_j| >= |point_i - point_j| - rho_i - rho_j.
 // So a pair can matter to row i, whose k-th key allows the distance `reach`, only if
 //     |point_i - point_j| <= reach_i + rho_i + rho_j,
-// where the largest rho of a block stands for rho_j. Both levels test this with their own rounding allowed for.
+// where the largest rho of a block stands for rho_j. Both levels test this with their own rounding allowed for. The few
+// rows whose rho is far above the others' are wild: they are left out of that largest rho, and test in the other row's
+// name as well, with the largest reach of its block.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -21,6 +24,21 @@
 #include "knn/levels.h"
 
 namespace dqcore {
+
+// The reach of a row that seeks nothing. Far below zero: no sum with what rounding moved comes near zero again.
+inline constexpr float kNoReach = -1e30f;
+
+// The largest rho of some rows at each level, of all of them and without the wild ones.
+struct Moved {
+    float all1 = 0.0f, tame1 = 0.0f, all2 = 0.0f, tame2 = 0.0f;
+
+    void add(const Moved& other) {
+        all1 = std::max(all1, other.all1);
+        tame1 = std::max(tame1, other.tame1);
+        all2 = std::max(all2, other.all2);
+        tame2 = std::max(tame2, other.tame2);
+    }
+};
 
 struct Points {
     // Tiles of every filter divide this.
@@ -47,6 +65,8 @@ struct Points {
     std::vector<uint8_t> zero;  // rows without a direction (cosine), which no pair keeps
     std::vector<float> reach;   // infinity while the list is open
     std::vector<float> rho1, rho2;
+    float tame1 = 0.0f, tame2 = 0.0f;  // rows above are wild at that level
+    std::vector<Moved> moved;          // of each kAlign rows
     std::optional<ByteLevel> bytes;
     AlignedVector<float> panels;  // float32 level, as simd::kPanel
     AlignedVector<float> half;    // (1 - gamma) |point|^2 / 2 of the float32 level, rounded down
@@ -59,6 +79,7 @@ private:
     };
     void place(int64_t row, const double* y, double t, double norm_of_row, double largest,
                double error, Scratch& scratch);
+    void find_wild();
     double place_floats(int64_t row, const std::vector<double>& point);
 };
 

@@ -20,42 +20,47 @@ double underflow(int64_t dims) { return static_cast<double>(dims + 2) * 0x1p-124
 Side::Side(const Points& points, const Boxes& groups, int64_t begin, int64_t end, bool seeks)
     : points(points), groups(groups), begin(begin), end(end), seeks(seeks) {
     const auto size = static_cast<size_t>(end - begin);
-    rho1 = *std::max_element(points.rho1.begin() + begin, points.rho1.begin() + end);
+    for (int64_t group = begin / Points::kAlign;
+         group < (end + Points::kAlign - 1) / Points::kAlign; ++group)
+        moved.add(points.moved[static_cast<size_t>(group)]);
     (points.bytes ? limit.resize(size) : a.resize(size));
     if (points.near_dims > 0) {
         near_limit.resize(size);
         // The sum of squares itself errs by (dims + 4) 2^-24, and by what underflows.
         near_slack_ = 1.0f + static_cast<float>(points.near_dims + 16) * 0x1p-23f;
         near_underflow_ = static_cast<float>(points.near_dims) * FLT_MIN;
-        rho2 = *std::max_element(points.rho2.begin() + begin, points.rho2.begin() + end);
     }
 }
 
 void Side::open(const Side& other) {
-    other_rho1_ = other.rho1;
-    other_rho2_ = other.rho2;
-    if (!seeks) {  // thresholds below any distance
-        std::fill(limit.begin(), limit.end(), -1);
-        std::fill(a.begin(), a.end(), kKeepNone);
-        std::fill(near_limit.begin(), near_limit.end(), -1.0f);
-        return;
-    }
+    other_ = &other;
+    const auto reaches = other.points.reach.begin();
+    other_reach_ =
+        other.seeks ? *std::max_element(reaches + other.begin, reaches + other.end) : kNoReach;
     for (int64_t row = begin; row < end; ++row) update(row);
+}
+
+float Side::apart(float reach, float rho, float tame, float other_rho, float other_tame) const {
+    // A row that is not a number, as another thread may make it, is wild.
+    if (rho <= tame) return reach + rho + other_tame;
+    return std::max(reach, other_reach_) + rho + other_rho;
 }
 
 void Side::update(int64_t row) {
     const auto at = static_cast<size_t>(row), here = static_cast<size_t>(row - begin);
     // Float32 throughout: 2^-20 is more than the handful of roundings of 2^-24 each.
     constexpr float kUp = 1.0f + 0x1p-20f;
-    const float reach = points.reach[at];
-    const float far1 = std::max(0.0f, reach + points.rho1[at] + other_rho1_) * kUp;
+    const float reach = seeks ? points.reach[at] : kNoReach;
+    const float far1 =
+        apart(reach, points.rho1[at], points.tame1, other_->moved.all1, other_->moved.tame1) * kUp;
     if (points.bytes) {
         // A reach that is open, or a row far out, gives infinity.
         const float steps = far1 * points.inverse_step;
-        const float squared = steps * steps * kUp + 1.0f;
-        limit[here] =
-            static_cast<int32_t>(std::min(squared, static_cast<float>(ByteLevel::kOpenThreshold)));
-    } else if (reach < 0.0f) {
+        // In this order the smaller of what is not a number and the threshold is the threshold.
+        const float squared =
+            std::min(static_cast<float>(ByteLevel::kOpenThreshold), steps * steps * kUp + 1.0f);
+        limit[here] = far1 < 0.0f ? -1 : static_cast<int32_t>(squared);
+    } else if (far1 < 0.0f) {
         a[here] = kKeepNone;
     } else {
         const double half = 0.5 * static_cast<double>(far1) * far1 * (1.0 + 0x1p-40);
@@ -63,8 +68,10 @@ void Side::update(int64_t row) {
         a[here] = bounded ? round_down(points.half[at] - half - underflow(points.dims)) : kKeepAll;
     }
     if (points.near_dims > 0) {
-        const float far2 = std::max(0.0f, reach + points.rho2[at] + other_rho2_) * kUp;
-        near_limit[here] = far2 * far2 * near_slack_ + near_underflow_;
+        const float far2 =
+            apart(reach, points.rho2[at], points.tame2, other_->moved.all2, other_->moved.tame2) *
+            kUp;
+        near_limit[here] = far2 < 0.0f ? -1.0f : far2 * far2 * near_slack_ + near_underflow_;
     }
 }
 

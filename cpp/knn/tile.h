@@ -38,7 +38,7 @@ public:
     const Boxes& groups;
     int64_t begin, end;
     bool seeks;
-    float rho1 = 0.0f, rho2 = 0.0f;  // largest of the rows
+    Moved moved;
     // int8 level: keep where |q_i - q_j|^2 <= the larger limit of the two.
     AlignedVector<int32_t> limit;
     // float32 level: keep where s >= min(a_i + half_j, a_j + half_i).
@@ -50,7 +50,11 @@ public:
     float group_reach(int64_t group) const;
 
 private:
-    float other_rho1_ = 0.0f, other_rho2_ = 0.0f;
+    // What a pair may be apart by the reach of the row and what rounding moved; below zero where it cannot matter.
+    float apart(float reach, float rho, float tame, float other_rho, float other_tame) const;
+
+    const Side* other_ = nullptr;
+    float other_reach_ = 0.0f;  // the largest, below zero where the other rows seek nothing
     float near_slack_ = 1.0f, near_underflow_ = 0.0f;
 };
 
