@@ -23,20 +23,25 @@ double per_dim(bool bytes) { return bytes ? kByte : simd::active().filter_cost; 
 
 struct Sample {
     std::vector<int32_t> ids;  // of the rows in the keys
-    std::vector<double> y;     // (rows, near + 1): coordinates, and the norm of their rest
+    std::vector<double> y;     // (rows, width): coordinates
+    std::vector<double>
+        rest;  // (rows, width + 1): norm of what the first 0, 1, ... coordinates leave out
     int64_t rows = 0, width = 0;
+    double largest = 0.0;  // coordinate
 
-    double distance(int64_t i, int64_t j, int64_t head) const {
+    // A lower bound of the distance by each number of coordinates in `heads`, ascending.
+    void distances(int64_t i, int64_t j, const std::vector<int64_t>& heads, double* out) const {
         const double* a = y.data() + i * width;
         const double* b = y.data() + j * width;
-        double sum = 0.0, rest_a = 0.0, rest_b = 0.0;
-        for (int64_t c = 0; c < head; ++c) sum += (a[c] - b[c]) * (a[c] - b[c]);
-        for (int64_t c = head; c < width; ++c) {
-            rest_a += a[c] * a[c];
-            rest_b += b[c] * b[c];
+        const double* rest_a = rest.data() + i * (width + 1);
+        const double* rest_b = rest.data() + j * (width + 1);
+        double sum = 0.0;
+        int64_t c = 0;
+        for (size_t h = 0; h < heads.size(); ++h) {
+            for (; c < heads[h]; ++c) sum += (a[c] - b[c]) * (a[c] - b[c]);
+            const double apart = rest_a[c] - rest_b[c];
+            out[h] = std::sqrt(sum + apart * apart);
         }
-        const double rest = std::sqrt(rest_a) - std::sqrt(rest_b);
-        return std::sqrt(sum + rest * rest);
     }
 };
 
@@ -45,13 +50,20 @@ Sample take_sample(const Frame& frame, const Keys& keys, const std::vector<int32
     Sample sample;
     for (int64_t i = step / 2; i < n; i += step) sample.ids.push_back(ids[static_cast<size_t>(i)]);
     sample.rows = static_cast<int64_t>(sample.ids.size());
-    sample.width = frame.dims() + 1;
+    sample.width = frame.dims();
     sample.y.resize(static_cast<size_t>(sample.rows * sample.width));
+    sample.rest.resize(static_cast<size_t>(sample.rows * (sample.width + 1)));
     frame.place(keys, sample.ids.data(), 0, sample.rows, frame.dims(),
                 [&](int64_t row, const double* y, double t, double, double) {
-                    double* out = sample.y.data() + row * sample.width;
-                    std::copy_n(y, frame.dims(), out);
-                    out[frame.dims()] = t;
+                    std::copy_n(y, sample.width, sample.y.data() + row * sample.width);
+                    double* rest = sample.rest.data() + row * (sample.width + 1);
+                    double squared = t * t;
+                    rest[sample.width] = t;
+                    for (int64_t c = sample.width - 1; c >= 0; --c) {
+                        squared += y[c] * y[c];
+                        rest[c] = std::sqrt(squared);
+                        sample.largest = std::max(sample.largest, std::abs(y[c]));
+                    }
                 });
     return sample;
 }
@@ -68,41 +80,46 @@ double typical_reach(const std::vector<double>& nearest, double rank_in_sample) 
     return last * std::pow(rank_in_sample / static_cast<double>(nearest.size()), inverse_dimension);
 }
 
-// For each head in `heads`: the share of pairs that pass level 1 once thresholds are tight.
+// For each head in `heads`: the share of pairs that pass level 1 once thresholds are tight, as int8 where `bytes`, but
+// for the last head, which is level 2.
 std::vector<double> pass_shares(const Frame& frame, const Keys& keys, const Sample& sample,
-                                const std::vector<int64_t>& heads, bool bytes, double rank) {
-    const int64_t near = sample.width - 1, queries = std::min(kSampleQueries, sample.rows);
-    double largest = 0.0;
-    for (int64_t i = 0; i < sample.rows; ++i)
-        for (int64_t c = 0; c < near; ++c)
-            largest =
-                std::max(largest, std::abs(sample.y[static_cast<size_t>(i * sample.width + c)]));
-    std::vector<double> passed(heads.size(), 0.0);
-    std::vector<double> all(static_cast<size_t>(sample.rows));
-    for (int64_t q = 0; q < queries; ++q) {
-        const int64_t i = q * sample.rows / queries;
-        for (int64_t j = 0; j < sample.rows; ++j) {
-            const double reach =
-                frame.radius(Keys::between(keys, sample.ids[static_cast<size_t>(i)], keys,
-                                           sample.ids[static_cast<size_t>(j)]));
-            all[static_cast<size_t>(j)] =
-                j != i && reach >= 0.0 ? reach : std::numeric_limits<double>::infinity();
+                                const std::vector<int64_t>& heads, bool bytes, double rank,
+                                const Run& run) {
+    const int64_t queries = std::min(kSampleQueries, sample.rows);
+    std::vector<double> moved(heads.size(), 0.0);
+    // Rounding to steps of largest / 127, less after mixing, moves a point by step * sqrt(dims / 12).
+    for (size_t h = 0; bytes && h + 1 < heads.size(); ++h)
+        moved[h] = 1.2 * sample.largest / 127.0 * std::sqrt(static_cast<double>(heads[h]) / 12.0);
+    std::vector<int64_t> passed(static_cast<size_t>(queries) * heads.size(), 0);
+    parallel_rows(run, "plan", queries, 4, [&](int64_t begin, int64_t end, const Worker& worker) {
+        std::vector<double> all(static_cast<size_t>(sample.rows)), apart(heads.size());
+        for (int64_t q = begin; q < end; ++q) {
+            worker.check();
+            const int64_t i = q * sample.rows / queries;
+            for (int64_t j = 0; j < sample.rows; ++j) {
+                const double reach =
+                    frame.radius(Keys::between(keys, sample.ids[static_cast<size_t>(i)], keys,
+                                               sample.ids[static_cast<size_t>(j)]));
+                all[static_cast<size_t>(j)] =
+                    j != i && reach >= 0.0 ? reach : std::numeric_limits<double>::infinity();
+            }
+            constexpr int64_t kNearest = 12;
+            std::partial_sort(all.begin(), all.begin() + kNearest, all.end());
+            const double reach = typical_reach({all.begin(), all.begin() + kNearest}, rank);
+            for (int64_t j = 0; j < sample.rows; ++j) {
+                sample.distances(i, j, heads, apart.data());
+                for (size_t h = 0; h < heads.size(); ++h)
+                    passed[static_cast<size_t>(q) * heads.size() + h] +=
+                        j != i && apart[h] <= reach + moved[h];
+            }
         }
-        constexpr int64_t kNearest = 12;
-        std::partial_sort(all.begin(), all.begin() + kNearest, all.end());
-        const double reach = typical_reach({all.begin(), all.begin() + kNearest}, rank);
-        for (size_t h = 0; h < heads.size(); ++h) {
-            // Rounding to steps of largest / 127 moves a point by step * sqrt(dims / 12).
-            const double moved =
-                bytes ? 1.2 * largest / 127.0 * std::sqrt(static_cast<double>(heads[h]) / 12.0)
-                      : 0.0;
-            for (int64_t j = 0; j < sample.rows; ++j)
-                passed[h] += j != i && sample.distance(i, j, heads[h]) <= reach + moved;
-        }
-    }
-    for (double& p : passed)
-        p /= static_cast<double>(queries) * static_cast<double>(sample.rows - 1);
-    return passed;
+    });
+    std::vector<double> shares(heads.size(), 0.0);
+    for (size_t at = 0; at < passed.size(); ++at)
+        shares[at % heads.size()] += static_cast<double>(passed[at]);
+    for (double& share : shares)
+        share /= static_cast<double>(queries) * static_cast<double>(sample.rows - 1);
+    return shares;
 }
 
 // Of the 256 pairs that the filter tests at once, neighbours in the order of the sweep, the chance that any passes a
@@ -182,12 +199,13 @@ Plan make_plan(const Keys& keys, const std::vector<int32_t>& ids, int64_t querie
     const Sample sample = take_sample(frame, keys, ids);
     std::vector<int64_t> heads;
     for (int64_t h = 16; h <= near; h += 16) heads.push_back(h - 1);
+    heads.push_back(near);
     const double rank =
         static_cast<double>(k) * static_cast<double>(sample.rows) / static_cast<double>(n);
-    const std::vector<double> shares = pass_shares(frame, keys, sample, heads, bytes, rank);
+    const std::vector<double> shares = pass_shares(frame, keys, sample, heads, bytes, rank, run);
     // What passes level 2 has its key computed; the identity passes hardly more than the neighbours themselves.
-    const double keys_cost = pairs * pass_shares(frame, keys, sample, {near}, false, rank)[0] *
-                             (kKey + kKeyDim * static_cast<double>(d));
+    const double keys_cost = pairs * shares.back() * (kKey + kKeyDim * static_cast<double>(d));
+    heads.pop_back();
     double best = whole;
     std::vector<int64_t> stages;
     for (size_t h = 0; h < heads.size(); ++h) {
