@@ -6,6 +6,30 @@
 
 namespace dqcore {
 
+// Sum of squares and largest magnitude, by lanes that do not wait for each other.
+struct Measured {
+    double squared, largest;
+};
+inline Measured measure(const double* v, int64_t count) {
+    constexpr int64_t kLanes = 16;
+    double squared[kLanes] = {}, largest[kLanes] = {};
+    int64_t c = 0;
+    for (; c + kLanes <= count; c += kLanes)
+        for (int64_t l = 0; l < kLanes; ++l) {
+            squared[l] += v[c + l] * v[c + l];
+            largest[l] = std::max(largest[l], std::abs(v[c + l]));
+        }
+    for (; c < count; ++c) {
+        squared[0] += v[c] * v[c];
+        largest[0] = std::max(largest[0], std::abs(v[c]));
+    }
+    for (int64_t l = 1; l < kLanes; ++l) {
+        squared[0] += squared[l];
+        largest[0] = std::max(largest[0], largest[l]);
+    }
+    return {squared[0], largest[0]};
+}
+
 template <class Emit>
 void Frame::place(const Keys& keys, const int32_t* ids, int64_t begin, int64_t end,
                   int64_t coordinates, const Emit& emit) const {
@@ -34,12 +58,8 @@ void Frame::place_along(const std::vector<double>& axes, const Keys& keys, const
         for (int64_t r = 0; r < count; ++r) {
             const double* vr = v.data() + r * d_;
             const double* yr = rotated_ ? y.data() + r * (dims_ + kAxes) : vr;
-            double norm = 0.0, head = 0.0, largest = 0.0;
-            for (int64_t c = 0; c < d_; ++c) {
-                norm += vr[c] * vr[c];
-                largest = std::max(largest, std::abs(vr[c]));
-            }
-            for (int64_t a = 0; a < coordinates; ++a) head += yr[a] * yr[a];
+            const auto [norm, largest] = measure(vr, d_);
+            const double head = measure(yr, coordinates).squared;
             const bool whole = coordinates == d_;
             emit(first + r, yr, whole ? 0.0 : std::sqrt(std::max(0.0, norm - head)),
                  std::sqrt(norm), largest);

@@ -8,11 +8,13 @@
 namespace dqcore {
 namespace {
 
-// Rows in a block: enough that opening a tile is little next to filtering it; no more than some hundred blocks, so
-// that the pairs of them are soon sorted; a core's cache holds two.
+// Rows in a block: enough that opening a tile is little next to filtering it, and that both fit a core's cache; few enough
+// that threads find pairs of free blocks; no more than some hundred blocks, so that the pairs of them are soon sorted.
 int64_t block_rows(int64_t padded) {
-    constexpr int64_t kLeast = 6 * Order::kGroup, kMostBlocks = 900;
-    const int64_t rows = std::max(kLeast, padded / kMostBlocks);
+    constexpr int64_t kLeast = 2 * Order::kGroup, kMost = 12 * Order::kGroup, kLeastBlocks = 16,
+                      kMostBlocks = 900;
+    const int64_t rows =
+        std::max(std::clamp(padded / kLeastBlocks, kLeast, kMost), padded / kMostBlocks);
     return (rows + Order::kGroup - 1) / Order::kGroup * Order::kGroup;
 }
 
