@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import dqcore as dq
 import numpy as np
 import pytest
-from dqcore.audit import cli, html, page_classes, page_rows
+from dqcore._stats import wilson_interval
+from dqcore.audit import cli, findings, html, page_classes, page_content, page_rows
 from dqcore.audit.projection import flat as projection_of
 from dqcore.audit.projection import projection
 
@@ -258,6 +259,24 @@ def test_copies_leaks_and_outliers_are_told():
     assert re.search(r"3 2, 3 \w+, \w+ 100, 101, 202", copies)
     far = page.text[page.text.index("lie far from all others") :]
     assert re.search(r"usual distance label 50 \d", far)
+
+
+@pytest.mark.parametrize(
+    ("rows", "n", "words"),
+    [
+        (0, 1000, "No label seems to be wrong"),
+        (10, 1000, "below 5\xa0%, most training copes"),
+        (50, 1000, "below or above 5\xa0% is not decided"),
+        (100, 1000, "above 5\xa0%, though below 20\xa0%"),
+        (200, 1000, "below or above 20\xa0% is not decided"),
+        (300, 1000, "above 20\xa0%, models suffer"),
+        (1, 8, "too few labels to tell"),
+    ],
+)
+def test_each_outcome_has_its_sentence(rows, n, words):
+    low, high = wilson_interval(rows, n, 0.95)
+    said = page_content._noise(findings.NoiseRate(rows, rows / n, float(low), float(high)), n)
+    assert words in f"{said.headline} {said.detail}"
 
 
 def test_slices_that_say_nothing_new_are_told_once():

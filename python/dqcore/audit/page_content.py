@@ -121,13 +121,19 @@ def _noise(noise: findings.NoiseRate, n: int) -> Verdict:
         meaning = f"That is much: above {much}, models suffer. Clean the labels before training."
     elif first == "above" and second == "below":
         meaning = f"That is enough to be worth cleaning: above {little}, though below {much}."
+    elif first == second:
+        meaning = (
+            f"These are too few labels to tell whether that is below {little} or above {much}."
+        )
     else:
         bound = little if first == "not decided" else much
         meaning = f"Whether that is below or above {bound} is not decided."
     often = f", roughly 1 in {round(1 / noise.rate):,}" if 0 < noise.rate < 0.4 else ""
     label = f"Scale of noise: {percent(noise.rate, 1)}, interval {interval}; marks at {little} and {much}"
     return Verdict(
-        f"About {percent(noise.rate)} of the labels are wrong{often}.",
+        f"About {percent(noise.rate)} of the labels are wrong{often}."
+        if noise.rows
+        else "No label seems to be wrong.",
         f"{meaning} The estimate is {percent(noise.rate, 1)} of {n:,} labels (95 % interval {interval}, from sampling alone).",
         Markup(pictures.gauge(noise.rate, noise.low, noise.high, bounds, label)),
     )
