@@ -164,10 +164,9 @@ def facts(audit: Audit, rates: list[Rate]) -> list[Fact]:
         found.append(Fact(f"{audit.leaks.rows:,}", "rows leak across the split", more, "copies"))
     mixed = page_classes.pairs(audit)
     if mixed and len(audit.class_names) > 2:
-        what = f"mix-ups of {mixed[0]['a']} and {mixed[0]['b']}"
-        found.append(
-            Fact(f"{mixed[0]['both']:,}", what, "more than of any other two classes", "pairs")
-        )
+        p = mixed[0]
+        more = f"{p['there']:,} labelled {p['a']}, {p['back']:,} {p['b']}; no two classes have more"
+        found.append(Fact(f"{p['both']:,}", f"mix-ups of {p['a']} and {p['b']}", more, "pairs"))
     for s in audit.worst_slices(1):
         what = f"flagged where {slice_name(s.predicate)}"
         more = f"{s.lift:.1f} times the average, {s.size:,} rows"
