@@ -652,6 +652,63 @@ FAULTS = [
         "if (bytes.empty()) {",
         "tests/test_inputs.py::test_damaged_bytes_of_a_state_are_refused",
     ),
+    # ---- what is handed in ----
+    Fault(
+        "inputs: probabilities are taken as their columns stand",
+        "python/dqcore/audit/frames.py",
+        'np.ascontiguousarray(found["pred_probs"][:, order])',
+        'np.ascontiguousarray(found["pred_probs"])',
+        "tests/test_frames.py::test_numbered_columns_are_sorted_by_their_numbers",
+    ),
+    Fault(
+        "inputs: a frame is not asked which column is which class",
+        "python/dqcore/_check.py",
+        "        return columns if found & set(columns) else None\n",
+        "        return None\n",
+        "tests/test_foreign.py::test_columns_named_after_classes_are_those_classes",
+    ),
+    Fault(
+        "inputs: lists of two lengths are a matrix",
+        "python/dqcore/_foreign.py",
+        "    differs = lengths != lengths[0]\n",
+        "    differs = lengths < 0\n",
+        "tests/test_foreign.py::test_lists_that_are_no_matrix_name_the_row",
+    ),
+    Fault(
+        "inputs: the name 07 is the number 7",
+        "python/dqcore/audit/frames.py",
+        'r"0|-?[1-9][0-9]{0,17}"',
+        'r"-?[0-9]{1,18}"',
+        "tests/test_frames.py::test_labels_are_whole_numbers_only_where_all_are_written_so",
+    ),
+    Fault(
+        "inputs: what a table unfolds to is not counted",
+        "python/dqcore/audit/frames.py",
+        "            self._within(used)\n",
+        "",
+        "tests/test_frames.py::test_a_file_that_unfolds_to_too_much_is_refused",
+    ),
+    Fault(
+        "inputs: a graph made by hand may have fewer distances than neighbours",
+        "python/dqcore/knn.py",
+        'np.float32, indices.shape, "indices")',
+        'np.float32, (None, None), "indices")',
+        "tests/test_hostile.py::test_a_row_too_few_or_too_many_is_refused",
+    ),
+    Fault(
+        "inputs: a message holds the whole value",
+        "python/dqcore/_check.py",
+        '    return text if len(text) <= 2 * _MOST_SHOWN else text[: 2 * _MOST_SHOWN] + "..."\n',
+        "    return repr(value)\n",
+        "tests/test_hostile.py::test_any_value_ends_in_an_error_that_names_the_argument_or_in_the_right_result",
+    ),
+    Fault(
+        "sklearn: a row is not its own neighbour",
+        "python/dqcore/sklearn.py",
+        '        extra = _check.choice("mode", self.mode, MODES) == "distance"\n',
+        '        extra = _check.choice("mode", self.mode, MODES) == "connectivity"\n',
+        "tests/test_sklearn.py::test_the_graph_is_that_of_scikit_learn",
+    ),
 ]
 
 

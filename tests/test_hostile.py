@@ -770,6 +770,25 @@ def test_one_wrong_entry_is_refused_by_its_row(name, argument):
     assert not wrong, "\n".join(wrong)
 
 
+# Arrays whose length nothing else has to share.
+ALONE = {"knn_graph", "KnnState.update", "JointState"}
+
+
+@pytest.mark.parametrize(("name", "argument"), list(number_arguments()))
+def test_a_row_too_few_or_too_many_is_refused(name, argument):
+    value = RIGHT[name].arguments[argument]
+    wrong = []
+    for what, other in {
+        "fewer": value[:-1].copy(),
+        "more": np.concatenate([value, value[:1]]),
+        "none": value[:0].copy(),
+    }.items():
+        refused = None if name in ALONE else ""
+        if complaint := judge(name, argument, other, refused=refused):
+            wrong.append(f"{what}: {complaint}")
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("name", [name for name in RIGHT if "columns" in RIGHT[name].arguments])
 def test_one_wrong_entry_of_a_column_is_refused_by_its_row(name):
     entries = [*REFUSED["columns"], b"x", 1j, object(), (), "text", 2**70]
