@@ -23,7 +23,11 @@ def on_device(array: object) -> bool:
     if hasattr(array, "__cuda_array_interface__"):
         return True
     device = getattr(array, "__dlpack_device__", None)
-    return device is not None and device()[0] == 2  # kDLCUDA
+    try:
+        return device is not None and device()[0] == 2  # kDLCUDA
+    except (TypeError, ValueError, RuntimeError, BufferError):
+        # Some refuse to tell of what they could not hand over, such as an Arrow array with gaps.
+        return False
 
 
 def load(backend: str, *arrays: object) -> ModuleType:
