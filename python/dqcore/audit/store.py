@@ -34,7 +34,6 @@ from .text import printable
 
 OBJECTS, PAGE = "objects.json", "report.html"
 CSV, PARQUET = "findings.csv", "findings.parquet"
-INSTALL = "pip install 'dqcore-audit[audit]', or from the checkout pip install '.[audit]'"
 MOST_JSON_BYTES = 1 << 30
 
 _ROOMS: dict[str, type[Any]] = {
@@ -53,23 +52,23 @@ def save(
     page: bool | None = None,
 ) -> Path:
     """Write `audit` into `folder`, whole or not at all; see `Audit.save`."""
-    with_parquet = _has_pyarrow() if parquet is None else parquet
-    if parquet and not _has_pyarrow():
-        raise ImportError(f"{PARQUET} needs pyarrow: {INSTALL}", name="pyarrow")
+    without_parquet = table.missing() if parquet is not False else None
+    if parquet and without_parquet is not None:
+        raise ImportError(without_parquet, name="pyarrow")
     without_page = html.missing() if page is not False else None
     if page and without_page is not None:
         raise ImportError(without_page)
     files: dict[str, Callable[[Path], object]] = _array_files(audit)
     files[CSV] = lambda path: _write_csv(audit, path)
-    if with_parquet:
+    if parquet is not False and without_parquet is None:
         files[PARQUET] = lambda path: _write_parquet(audit, path)
     if page is not False and without_page is None:
         text = html.page(audit)
         files[PAGE] = lambda path: path.write_bytes(text.encode())
     listed = list(files)
     absent = []
-    if parquet is None and not with_parquet:
-        absent.append(_left_out(folder, PARQUET, f"pyarrow is not installed: {INSTALL}"))
+    if without_parquet is not None:
+        absent.append(_left_out(folder, PARQUET, without_parquet))
     if without_page is not None:
         absent.append(_left_out(folder, PAGE, without_page))
 
@@ -102,12 +101,6 @@ def _array_files(audit: Audit) -> dict[str, Callable[[Path], object]]:
     files = {f"{name}.npy": _npy_writer(array) for name, array in arrays.items()}
     files[OBJECTS] = lambda path: path.write_text(dumps(objects), encoding="ascii")
     return files
-
-
-def _has_pyarrow() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("pyarrow") is not None
 
 
 def _left_out(folder: str | os.PathLike[str], name: str, reason: str) -> dict[str, str]:

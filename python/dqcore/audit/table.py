@@ -6,6 +6,7 @@ Both hold the fields of `issues` with names instead of class numbers; what was n
 from __future__ import annotations
 
 import csv
+import importlib.util
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
@@ -88,6 +89,15 @@ def _cells(values: NDArray[Any], names: list[str] | None) -> list[object]:
 # ---- Parquet -------------------------------------------------------------------------------------------
 
 
+def missing() -> str | None:
+    """Return what to do where pyarrow is not here; None where it is."""
+    if importlib.util.find_spec("pyarrow") is not None:
+        return None
+    return (
+        "a table for Arrow or Parquet needs pyarrow: pip install '.[audit]' in a checkout of dqcore"
+    )
+
+
 def to_arrow(audit: Audit) -> pyarrow.Table:
     """Return the table; names are dictionaries.
 
@@ -96,6 +106,8 @@ def to_arrow(audit: Audit) -> pyarrow.Table:
     ImportError
         Where pyarrow is not installed.
     """
+    if (reason := missing()) is not None:
+        raise ImportError(reason, name="pyarrow")
     import pyarrow
 
     return pyarrow.table({name: _arrow(values, names) for name, values, names in columns(audit)})
