@@ -123,7 +123,7 @@ def test_reports_with_any_names_are_valid(names, value, column):
     """Control characters, quotes, lone surrogates and all."""
     labels = np.arange(40) % 2
     p = np.where(np.arange(2) == (labels ^ (np.arange(40) < 8))[:, None], 0.9, 0.1)
-    parts = np.where(np.arange(40) < 8, value, value + "x")
+    parts = [value] * 8 + [value + "x"] * 32
     found = dq.audit(labels, pred_probs=p, class_names=names, columns={column: parts})
     content = json.loads(found.to_json())
     VALIDATOR.validate(content)

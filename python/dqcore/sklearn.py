@@ -222,8 +222,8 @@ class LabelNoiseDetector(BaseEstimator):  # type: ignore[misc]
     >>> X = [[0.0], [0.1], [0.2], [0.3], [9.0], [9.1], [9.2], [9.3]]
     >>> y = ["cat", "cat", "cat", "dog", "dog", "dog", "dog", "dog"]
     >>> found = LabelNoiseDetector(n_neighbors=3).fit(X, y)
-    >>> found.ranking_, found.suggested_labels_[3]
-    (array([3]), np.str_('cat'))
+    >>> found.ranking_, str(found.suggested_labels_[3])
+    (array([3]), 'cat')
     """
 
     def __init__(
