@@ -37,6 +37,7 @@ py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& 
     record["pairs"] = stats.pairs;
     record["level1"] = stats.bytes ? "int8" : "float32";
     record["head_dims"] = stats.head;
+    record["stage_dims"] = py::tuple(py::cast(stats.stages));
     record["near_dims"] = stats.near;
     record["survivors_level1"] = stats.survivors1;
     record["survivors_level2"] = stats.survivors2;

@@ -7,8 +7,22 @@
 
 namespace dqcore {
 
+namespace {
+
+// The nearest whole number to a small one, ties to even: what is added leaves no bits below the point.
+double nearest(double x) {
+    constexpr double kShift = 0x1.8p52;
+    return (x + kShift) - kShift;
+}
+
+}  // namespace
+
 ByteLevel::ByteLevel(const Levels& levels, int64_t rows)
-    : rows_(rows), step_(levels.step), rest_(levels.rest), coordinates_(levels.stages) {
+    : rows_(rows),
+      step_(levels.step),
+      inverse_step_(1.0 / levels.step),
+      rest_(levels.rest),
+      coordinates_(levels.stages) {
     int64_t end = 0, from = 0;
     for (const int64_t to : coordinates_) {
         const int64_t exchange = rest_ ? (from > 0 ? 2 : 1) : 0;
@@ -39,7 +53,7 @@ double ByteLevel::place(int64_t row, const double* y, const double* rests) {
         ++at;
     };
     const auto quantise = [&](double value, double& squared_error) {
-        const double rounded = std::rint(std::min(127.0, std::max(-127.0, value / step_)));
+        const double rounded = nearest(std::min(127.0, std::max(-127.0, value * inverse_step_)));
         squared_error += (value - step_ * rounded) * (value - step_ * rounded);
         return static_cast<int32_t>(rounded);
     };

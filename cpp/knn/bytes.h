@@ -55,7 +55,7 @@ private:
     int64_t place_of(int64_t row) const { return row / 16 * 16 * dims() + row % 16 * 4; }
 
     int64_t rows_;
-    double step_;
+    double step_, inverse_step_;
     bool rest_;
     std::vector<int64_t> coordinates_, ends_;  // of each stage: coordinates and bytes so far
     AlignedVector<uint8_t> shifted_;

@@ -89,12 +89,18 @@ void expand(const Keys& keys, const DistinctRows& groups, const std::vector<int3
         });
 }
 
+std::vector<int64_t> dims_of(std::vector<int64_t> coordinates, bool rest) {
+    for (int64_t& c : coordinates) c += rest;
+    return coordinates;
+}
+
 // What a sweep did, and when it began and was prepared.
 KnnStats stats_of(const Levels& levels, const SweepCounts& counts, int64_t distinct_rows,
                   double start, double prepared) {
     return {.distinct_rows = distinct_rows,
             .bytes = levels.bytes,
             .head = levels.head() + levels.rest,
+            .stages = dims_of(levels.stages, levels.rest),
             .near = levels.near,
             .pairs = counts.pairs,
             .survivors1 = counts.survivors1,

@@ -51,13 +51,14 @@ struct KnnOutput {
 
 // What the engine did; outside the promise of equal bits.
 struct KnnStats {
-    int64_t distinct_rows = 0;  // rows that entered the sweep: bit-equal ones are taken once
-    bool bytes = false;         // level 1 was int8
-    int64_t head = 0;           // dimensions of level 1
-    int64_t near = 0;           // coordinates of level 2
-    int64_t pairs = 0;          // pairs that level 1 tested
-    int64_t survivors1 = 0;     // of them, pairs that went on
-    int64_t survivors2 = 0;     // of them, pairs whose canonical key was computed
+    int64_t distinct_rows = 0;    // rows that entered the sweep: bit-equal ones are taken once
+    bool bytes = false;           // level 1 was int8
+    int64_t head = 0;             // dimensions of level 1
+    std::vector<int64_t> stages;  // of them, those that each stage of the filter knows
+    int64_t near = 0;             // coordinates of level 2
+    int64_t pairs = 0;            // pairs that level 1 tested
+    int64_t survivors1 = 0;       // of them, pairs that went on
+    int64_t survivors2 = 0;       // of them, pairs whose canonical key was computed
     double seconds_prepare = 0, seconds_sweep = 0;
 };
 
