@@ -38,7 +38,6 @@ def find_similar(
     truth = np.broadcast_to(np.asarray(true_labels, np.int32), confirmed.shape)
     corrected = y.copy()
     corrected[confirmed] = truth
-    edges = _reversed(graph)
     last = graph.distances[:, -1].astype(np.float64)
     usual = last[(last > 0.0) & np.isfinite(last)]
     scale = quantile(usual, 2) if len(usual) else 1.0
@@ -46,7 +45,7 @@ def find_similar(
     best = np.full(len(y), -1, np.int32)
     for given, true in sorted(set(zip(y[confirmed].tolist(), truth.tolist(), strict=True))):
         like = confirmed[(y[confirmed] == given) & (truth == true)]
-        path = _path_lengths(graph, edges, like)
+        path = _path_lengths(graph, like)
         candidates = np.flatnonzero(y == given)
         candidates = candidates[~np.isin(candidates, confirmed)]
         votes = np.count_nonzero(corrected[graph.indices[candidates]] == true, axis=1)
@@ -64,33 +63,20 @@ def find_similar(
     return Similar(order, score[order], best[order], distance[order])
 
 
-def _reversed(graph: GraphLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the edges sorted by where they end, as positions in the flat graph, and where each row's begin."""
-    ends = graph.indices.ravel()
-    starts = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=len(graph.indices)))])
-    return np.argsort(ends, kind="stable"), starts
-
-
-def _path_lengths(
-    graph: GraphLike, edges: tuple[NDArray[np.int64], NDArray[np.int64]], sources: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _path_lengths(graph: GraphLike, sources: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return each row's distance to the nearest source along at most HOPS edges, taken in either direction."""
-    order, starts = edges
     n, k = graph.indices.shape
+    ends, steps = graph.indices.ravel(), graph.distances.ravel()
     length = np.full(n, np.inf)
     length[sources] = 0.0
-    changed = np.unique(sources)
+    changed = np.zeros(n, bool)
+    changed[sources] = True
     for _ in range(HOPS):
-        before = length[changed]
-        out = (changed[:, None] * k + np.arange(k)).ravel()
-        counts = starts[changed + 1] - starts[changed]
-        first = np.repeat(starts[changed] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-        into = order[first + np.arange(counts.sum())]
-        targets = np.concatenate([graph.indices.ravel()[out], into // k])
-        steps = graph.distances.ravel()[np.concatenate([out, into])].astype(np.float64)
-        lengths = np.concatenate([np.repeat(before, k), np.repeat(before, counts)]) + steps
-        touched = np.unique(targets)
-        old = length[touched]
-        np.minimum.at(length, targets, lengths)
-        changed = touched[length[touched] < old]
+        old = length.copy()
+        out = (np.flatnonzero(changed)[:, None] * k + np.arange(k)).ravel()
+        into = np.flatnonzero(changed[ends])
+        here, there = np.append(out // k, ends[into]), np.append(ends[out], into // k)
+        step = steps[np.append(out, into)].astype(np.float64)
+        np.minimum.at(length, there, old[here] + step)
+        changed = length < old
     return length
