@@ -374,9 +374,13 @@ def test_every_cut_is_told(file, table, tmp_path, scaled):
 
 
 @pytest.mark.parametrize("file", ["t.parquet", "t.arrow", "t.feather"])
-def test_flipped_bits_do_no_harm(file, table, tmp_path, scaled, fresh_python):
-    """In a process of its own: what is read is another library's."""
-    WRITERS[file](table, str(tmp_path / file))
+def test_flipped_bits_do_no_harm(file, table, arrays, tmp_path, scaled, fresh_python):
+    """In a process of its own: what is read is another library's. Lists and dictionaries hold offsets to distrust."""
+    vectors = pyarrow.array(arrays["features"].tolist())
+    whole = lists(table, arrays).append_column("list", vectors)
+    at = whole.schema.get_field_index("fold")
+    whole = whole.set_column(at, "fold", whole["fold"].dictionary_encode())
+    WRITERS[file](whole, str(tmp_path / file))
     fresh_python(
         """
 import sys
@@ -386,12 +390,13 @@ from dqcore.audit.load import data_set
 path, count = sys.argv[1], int(sys.argv[2])
 whole = open(path, "rb").read()
 rng = np.random.default_rng(0)
-for _ in range(count):
+for case in range(count):
     bad = bytearray(whole)
     bad[int(rng.integers(len(bad)))] ^= 1 << int(rng.integers(8))
     open(path, "wb").write(bad)
     try:
-        dq.audit(**data_set(path, {"features": "emb_", "split": "fold"}, ["source"]), k=3)
+        features = ("emb_", "vector", "list")[case % 3]
+        dq.audit(**data_set(path, {"features": features, "split": "fold"}, ["source"]), k=3)
     except (OSError, ValueError, TypeError, MemoryError):
         pass
 """,

@@ -13,9 +13,11 @@ import inspect
 import itertools
 import os
 import re
+import sys
 import time
 import warnings
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +29,9 @@ pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")
 pyarrow = pytest.importorskip("pyarrow")
 sparse = pytest.importorskip("scipy.sparse")
+
+if sys.platform == "linux":
+    import resource
 
 SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 MOST_CPU_SECONDS = 1.0
@@ -360,6 +365,19 @@ def judge(name, argument, value, *, expected=None, refused=None, accepted=False)
     if expected is not None and not same(got, expected):
         return f"gives another result: {got!r}, not {expected!r}"[:1000]
     return None
+
+
+@pytest.fixture(autouse=True)
+def _little_memory():
+    """A demand for more than there is ends in a MemoryError, on any machine."""
+    if SANITIZED or sys.platform != "linux":
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (4 << 30), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.fixture(autouse=True)

@@ -75,10 +75,7 @@ class TableFile:
                 table = self._read_batches(file, names)
             else:
                 table = self._read_csv(file, names, numbers)
-            found = {name: table.column(name) for name in names}
-            for column in found.values():
-                column.validate(full=True)  # text that is no UTF-8, offsets that point outside
-        return found
+            return {name: table.column(name) for name in names}
 
     @contextmanager
     def _open(self) -> Iterator[IO[bytes]]:
@@ -133,8 +130,12 @@ class TableFile:
             read = opened if count is None else map(opened.get_batch, range(count))
         batches, used = [], 0
         for batch in read:
-            batches.append(batch.select(list(names)))
-            used += batches[-1].nbytes
+            part = batch.select(list(names))
+            part.validate(
+                full=True
+            )  # before anything looks at it: text that is no UTF-8, offsets that point outside
+            batches.append(part)
+            used += part.nbytes
             self._within(used)
         schema = self._pyarrow.schema([self.schema.field(name) for name in names])
         return self._pyarrow.Table.from_batches(batches, schema)
