@@ -180,8 +180,11 @@ def test_text_is_numbered_in_its_sorted_order(form, text):
     assert column.codes.tolist() == [-1 if t is None else known.index(t) for t in text]
 
 
-def test_a_dictionary_that_names_nothing_or_twice_is_read_by_its_names():
-    indices = pyarrow.array([0, 1, 2, 3, None, 0], pyarrow.int8())
+@pytest.mark.parametrize(
+    "kind", [pyarrow.int8(), pyarrow.uint8(), pyarrow.int64(), pyarrow.uint64()]
+)
+def test_a_dictionary_that_names_nothing_or_twice_is_read_by_its_names(kind):
+    indices = pyarrow.array([0, 1, 2, 3, None, 0], kind)
     twice = pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(["x", None, "a", "x"]))
     column = _columns.encode_column("x", twice, "x")
     assert column.values == ("a", "x")

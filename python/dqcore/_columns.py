@@ -118,7 +118,7 @@ def _encode_arrow_text(key: str, raw: Foreign) -> Column:
     rank = {name: code for code, name in enumerate(distinct)}
     # The last entry is for the missing code -1.
     table = np.array([rank.get(name, -1) for name in names] + [-1], np.int32)
-    codes = raw.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = raw.indices.cast("int64").fill_null(-1).to_numpy()
     return Column(key, table[codes], len(distinct), tuple(distinct))
 
 
