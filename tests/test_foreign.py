@@ -243,6 +243,18 @@ def test_columns_named_after_classes_are_those_classes(make):
     with pytest.raises(ValueError, match="labels must be one of class_names: row 0 is 'bird'"):
         dq.label_issues(["bird", "cat", "cat", "cat"], frame)
     assert dq.label_quality([0, 1, 1, 1], frame).tolist() == [0.9, 0.8, 0.2, 0.9]
+    for labels in (
+        pyarrow.array(LABELS),
+        pyarrow.array(LABELS).dictionary_encode(),
+        pyarrow.chunked_array([LABELS[:1], LABELS[1:]]),
+        polars.Series(LABELS),
+        polars.Series(LABELS, dtype=polars.Categorical),
+        pandas.Series(LABELS, dtype="category"),
+        np.array(LABELS),
+        np.array(LABELS, object),
+        tuple(LABELS),
+    ):
+        assert dq.label_quality(labels, frame).tolist() == [0.9, 0.8, 0.2, 0.9]
 
 
 def test_columns_that_name_no_class_are_only_columns():

@@ -305,9 +305,14 @@ def named_classes(pred_probs: object, labels: object, names: object) -> object:
         if getattr(getattr(labels, "dtype", None), "kind", "O") in "biuf":
             return None
         try:
-            found = {label for label in list(labels) if isinstance(label, str)}  # type: ignore[call-overload]
-        except TypeError:
+            entries = np.asarray(labels, object).ravel().tolist()
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ):  # no labels; `encode_labels` says what is wrong
             return None
+        found = {entry for entry in entries if isinstance(entry, str)}
         return columns if found & set(columns) else None
     wanted = class_names("class_names", names)
     if set(wanted) == set(columns) and wanted != columns:
