@@ -195,6 +195,21 @@ def test_near_duplicates_across_the_split(copied):
     assert nowhere.issues["split"][103] == -1
 
 
+def test_groups_in_the_text(copied):
+    labels, features, split = copied
+    text = str(dq.audit(labels, features=features, split=split, class_names=["a", "b", "c"]))
+    pair = sorted("abc"[labels[row]] for row in (3, 101))
+    assert "copies with different labels\n  rows              labels\n" in text
+    assert f"  3, 100, 101, 102  {pair[0]}, {pair[1]}\n" in text
+    assert "near-duplicates across the split\n  rows    parts\n" in text
+    assert "  7, 103  test, train\n  9, 104  test, train\n" in text
+    many = str(dq.audit([0, 1] * 6, features=np.ones((12, 2)), k=3))
+    assert "  0, 1, 2, 3, 4 and 7 more  0, 1\n" in many + "\n"
+    none = str(dq.audit(labels[:100], features=features[:100]))
+    assert "different labels" not in none
+    assert "across the split" not in none
+
+
 def test_numbers_name_parts_too(copied):
     labels, features, split = copied
     found = dq.audit(labels, features=features, split=np.where(split == "test", 2, 0))

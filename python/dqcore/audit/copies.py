@@ -68,3 +68,15 @@ def leaks(issues: NDArray[np.void], n_parts: int) -> Leaks:
         tuple(np.bincount(found["split"], minlength=n_parts).tolist()),
         len(np.unique(found["near_duplicate_group"][copies])),
     )
+
+
+def largest_groups(
+    issues: NDArray[np.void], flag: str, field: str, most: int
+) -> list[NDArray[np.void]]:
+    """Return the rows of each group in `field` among the rows with `flag`: the largest first, then by lowest row."""
+    found = issues[issues[flag]]
+    order = np.argsort(found[field], kind="stable")
+    _, starts, sizes = np.unique(found[field][order], return_index=True, return_counts=True)
+    chosen = np.argsort(-sizes, kind="stable")[:most]
+    pairs = zip(starts[chosen].tolist(), sizes[chosen].tolist(), strict=True)
+    return [found[order[start : start + size]] for start, size in pairs]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .copies import largest_groups
 from .findings import FLAGS, worst_slices
 from .result import RANKINGS
 
@@ -134,14 +135,7 @@ def _leaks(audit: Audit) -> dict[str, Any] | None:
 
 def groups(audit: Audit, flag: str, field: str, most: int = MOST_LISTED) -> list[dict[str, Any]]:
     """Return the groups among the rows with `flag`, the largest first, then by lowest row."""
-    found = audit.issues[audit.issues[flag]]
-    order = np.argsort(found[field], kind="stable")
-    _, starts, sizes = np.unique(found[field][order], return_index=True, return_counts=True)
-    worst = np.argsort(-sizes, kind="stable")[:most]
-    return [
-        _group(audit, found[order[start : start + size]])
-        for start, size in zip(starts[worst].tolist(), sizes[worst].tolist(), strict=True)
-    ]
+    return [_group(audit, rows) for rows in largest_groups(audit.issues, flag, field, most)]
 
 
 def _group(audit: Audit, rows: NDArray[np.void]) -> dict[str, Any]:

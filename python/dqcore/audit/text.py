@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from .copies import largest_groups
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ..slices import Slice
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from .result import Audit
 
 MOST_CHARACTERS = 60
+MOST_IN_A_CELL = 5  # rows or names of a group
 
 
 def printable(text: object, most: int = MOST_CHARACTERS) -> str:
@@ -67,7 +71,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = " 
 
 
 def _is_number(cell: str) -> bool:
-    return cell != "" and set(cell) <= set("0123456789.,-% ")
+    return cell != "" and set(cell) <= set("0123456789.,-% ") and ", " not in cell  # a list
 
 
 # ---- an audit --------------------------------------------------------------------------------------
@@ -97,6 +101,7 @@ def report(audit: Audit, top: int = 10) -> str:
         parts.append("most confused\n" + _confusions(audit.confusions[:top], names))
     if len(worst := audit.worst_slices(top)):
         parts.append("worst slices\n" + slice_rows(worst))
+    parts += _copies(audit, names, top)
     by = "label" if audit.joint is not None else "disagreement"
     if (audit.joint is not None or audit.disagreement is not None) and len(
         found := audit.top(top, by)
@@ -142,6 +147,32 @@ def slice_name(predicate: Sequence[tuple[object, object]]) -> str:
     return " & ".join(
         f"{printable(column, 24)} = {printable(value, 24)}" for column, value in predicate
     )
+
+
+def _copies(audit: Audit, names: Sequence[str], top: int) -> list[str]:
+    """Return a table of copies with different labels, and one of near-duplicates across the split, where there are any."""
+    labels = largest_groups(audit.issues, "is_conflicting_duplicate_issue", "duplicate_group", top)
+    leaks = largest_groups(audit.issues, "is_split_leak_issue", "near_duplicate_group", top)
+    split = [printable(name, 24) for name in audit.split_names or ()]
+    kinds = (
+        ("copies with different labels", "labels", labels, "given", names),
+        ("near-duplicates across the split", "parts", leaks, "split", split),
+    )
+    return [
+        f"{title}\n"
+        + table(
+            ("rows", head), [(_first(g["row"]), _first(np.unique(g[field]), said)) for g in groups]
+        )
+        for title, head, groups, field, said in kinds
+        if groups
+    ]
+
+
+def _first(numbers: NDArray[np.integer], names: Sequence[str] | None = None) -> str:
+    """Return the first few of `numbers`, or their names, and how many more there are."""
+    shown = [names[i] if names is not None else str(i) for i in numbers[:MOST_IN_A_CELL].tolist()]
+    more = len(numbers) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _examples(found: NDArray[np.void], names: Sequence[str]) -> str:
