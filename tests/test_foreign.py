@@ -56,7 +56,6 @@ MATRICES = {
     "arrow, tensors": pyarrow.FixedShapeTensorArray.from_numpy_ndarray,
     "arrow, no chunks": lambda x: pyarrow.chunked_array([fixed(x)]),
     "arrow, a capsule": lambda x: ArrayCapsule(fixed(x)),
-    "arrow, a stream of lists": lambda x: StreamCapsule(chunks(fixed, x)),
     "arrow, a stream of records": lambda x: StreamCapsule(
         pyarrow.table({str(j): x[:, j] for j in range(x.shape[1])})
     ),
@@ -71,6 +70,9 @@ MATRICES = {
     "polars, lists": lambda x: polars.Series(x.tolist(), dtype=polars.List(polars.Float32)),
     "objects": lambda x: np.array([*x, None], object)[:-1],
 }
+
+if hasattr(pyarrow.ChunkedArray, "__arrow_c_stream__"):
+    MATRICES["arrow, a stream of lists"] = lambda x: StreamCapsule(chunks(fixed, x))
 
 
 @pytest.mark.parametrize("form", MATRICES)
@@ -154,7 +156,6 @@ TEXTS = {
     "polars, categories": lambda t: polars.Series(t, dtype=polars.Categorical),
     "arrow": pyarrow.array,
     "arrow, large": lambda t: pyarrow.array(t, pyarrow.large_string()),
-    "arrow, views": lambda t: pyarrow.array(t, pyarrow.string_view()),
     "arrow, chunks": lambda t: pyarrow.chunked_array([t[:3], [], t[3:]], pyarrow.string()),
     "arrow, dictionary": lambda t: pyarrow.array(t).dictionary_encode(),
     "arrow, dictionaries": lambda t: pyarrow.chunked_array(
@@ -163,6 +164,9 @@ TEXTS = {
     "arrow, no chunks and some": lambda t: pyarrow.chunked_array([t]),
     "objects": lambda t: np.array(t, object),
 }
+
+if hasattr(pyarrow, "string_view"):
+    TEXTS["arrow, views"] = lambda t: pyarrow.array(t, pyarrow.string_view())
 
 
 @pytest.mark.parametrize("form", TEXTS)
@@ -196,7 +200,7 @@ FRAMES = {
     "pandas": pandas.DataFrame,
     "polars": polars.DataFrame,
     "arrow": pyarrow.table,
-    "arrow, a batch": pyarrow.record_batch,
+    "arrow, a batch": pyarrow.RecordBatch.from_pydict,
     "a stream": lambda c: StreamCapsule(pyarrow.table(c)),
     "a batch": lambda c: StreamCapsule(
         pyarrow.RecordBatchReader.from_batches(

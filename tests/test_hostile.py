@@ -938,7 +938,7 @@ MAY_BE_REFUSED = {
     "long double": lambda v: v.astype(np.longdouble),
     "strings": lambda v: v.astype(str),
     "complex": lambda v: v.astype(complex),
-    "sparse": sparse.csr_array,
+    "sparse": lambda v: sparse.csr_array(np.atleast_2d(v)),
     "generator": iter,
 }
 
