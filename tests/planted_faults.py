@@ -412,9 +412,30 @@ FAULTS = [
     Fault(
         "knn: what rounding moved is left out of the first filter's bound",
         "cpp/knn/tile.cpp",
-        "reach + points.rho1[at] + other_rho1_",
-        "reach",
+        "return reach + rho + other_tame;",
+        "return reach;",
         "tests/test_knn.py::test_every_plan_gives_the_same_graph tests/test_knn.py::test_hard_data_equals_reference",
+    ),
+    Fault(
+        "knn: a stage does not take back the norm of the rest before it",
+        "cpp/knn/bytes.cpp",
+        "put(old_rest, -old_rest)",
+        "put(0, 0)",
+        "tests/test_knn.py::test_every_plan_gives_the_same_graph tests/test_knn.py::test_stages_let_no_neighbour_go",
+    ),
+    Fault(
+        "knn: a stage is tested by the norm of another",
+        "cpp/simd/vnni.inl",
+        "        row_norm += stages.norm_stride;\n",
+        "",
+        "tests/test_knn.py::test_every_plan_gives_the_same_graph tests/test_knn.py::test_stages_let_no_neighbour_go",
+    ),
+    Fault(
+        "knn: int8 coordinates beyond the range wrap around",
+        "cpp/knn/bytes.cpp",
+        "std::min(most_, std::max(-most_, value))",
+        "value",
+        "tests/test_knn.py::test_rows_beyond_the_range_of_int8",
     ),
     Fault(
         "knn: a pair has to be near for both of its rows",

@@ -83,6 +83,30 @@ def test_every_plan_gives_the_same_graph(head, metric):
 
 
 @pytest.mark.usefixtures("native_isa")
+def test_stages_let_no_neighbour_go():
+    """Low-rank rows of uneven length, whose norms of the rest differ, so that early stages exclude by them."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(2500, 12)) @ rng.normal(size=(12, 96)) + 0.3 * rng.normal(size=(2500, 96))
+    x = (x * rng.uniform(0.3, 3.0, (2500, 1))).astype(np.float32)
+    options = {"metric": "euclidean", "queries": None, "threads": 2, "progress": None}
+    expected = reference.knn_graph(x, 10)
+    for head in (15, 31, 44, 80):
+        indices, distances, metric, _ = _cpu.knn_graph(x, 10, **options, forced_head=head)
+        assert_same_graph(reference.knn.Graph(indices, distances, metric), expected)
+
+
+@pytest.mark.usefixtures("native_isa")
+def test_rows_beyond_the_range_of_int8():
+    """Rows that the sample which sets the step has not seen, far outside it, each with neighbours of its own."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(3000, 24))
+    x[1::150] *= 40.0
+    x[2::150] = x[1::150] + 0.1 * rng.normal(size=x[2::150].shape)
+    x = x.astype(np.float32)
+    assert_same_graph(dq.knn_graph(x, 5), reference.knn_graph(x, 5))
+
+
+@pytest.mark.usefixtures("native_isa")
 @pytest.mark.parametrize("d", [*range(1, 68), 95, 96, 97, 127, 128, 129, 333])
 def test_every_tail_length(d):
     x = np.random.default_rng(d).normal(size=(21, d)).astype(np.float32)

@@ -21,6 +21,7 @@ ByteLevel::ByteLevel(const Levels& levels, int64_t rows)
     : rows_(rows),
       step_(levels.step),
       inverse_step_(1.0 / levels.step),
+      most_(127.0 * levels.step),
       rest_(levels.rest),
       coordinates_(levels.stages) {
     int64_t end = 0, from = 0;
@@ -53,8 +54,9 @@ double ByteLevel::place(int64_t row, const double* y, const double* rests) {
         ++at;
     };
     const auto quantise = [&](double value, double& squared_error) {
-        const double rounded = nearest(std::min(127.0, std::max(-127.0, value * inverse_step_)));
-        squared_error += (value - step_ * rounded) * (value - step_ * rounded);
+        const double cut = std::min(most_, std::max(-most_, value));
+        const double rounded = nearest(cut * inverse_step_);
+        squared_error += (cut - step_ * rounded) * (cut - step_ * rounded);
         return static_cast<int32_t>(rounded);
     };
     int32_t old_rest = 0;

@@ -7,6 +7,9 @@
 // so a pair that some stage puts beyond (reach + rho_i + rho_j) / step is excluded. In whole numbers, with
 // N = |q_s|^2:  |q_s(i) - q_s(j)|^2 = N_i + N_j - 2 q_s(i).q_s(j).
 //
+// Coordinates beyond 127 steps are cut off first. That is the projection onto a box, which moves no two points apart: p_s
+// stands for the cut point, and rho for what rounding alone moved.
+//
 // A stage adds its coordinates to the dot product of the one before it, and exchanges the norm of the rest: one byte
 // of the columns holds the old one with the other sign, which takes its product back exactly.
 #pragma once
@@ -55,7 +58,7 @@ private:
     int64_t place_of(int64_t row) const { return row / 16 * 16 * dims() + row % 16 * 4; }
 
     int64_t rows_;
-    double step_, inverse_step_;
+    double step_, inverse_step_, most_;
     bool rest_;
     std::vector<int64_t> coordinates_, ends_;  // of each stage: coordinates and bytes so far
     AlignedVector<uint8_t> shifted_;

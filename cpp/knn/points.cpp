@@ -10,6 +10,10 @@ namespace {
 
 constexpr int64_t kSampleRows = 1024;
 
+// Part of a sample's coordinates that int8 holds without cutting off: fine steps for most are worth more than the whole
+// length of the few. Not less than a part of the largest, where most are nothing.
+constexpr double kWithin = 0.999, kLeastKept = 0.25;
+
 // Coordinates beyond this times the sample's largest would make float32 products overflow. Such rows are placed at
 // the origin with all their length in rho: kept against every row of their block, and right.
 constexpr double kFarOut = 0x1p30;
@@ -63,27 +67,27 @@ void calibrate(const Frame& frame, const Keys& keys, const std::vector<int32_t>&
     for (int64_t i = 0; i < n; i += step) rows.push_back(ids[static_cast<size_t>(i)]);
     const auto count = static_cast<int64_t>(rows.size());
     const size_t stages = levels.stages.size();
-    double largest = 0.0, near_rest = 0.0;
-    std::vector<double> rests(stages), least(stages, std::numeric_limits<double>::infinity()),
-        most(stages, 0.0);
+    double near_rest = 0.0;
+    std::vector<double> magnitudes;
+    std::vector<double> rests(stages), sums(stages, 0.0);
     frame.place(keys, rows.data(), 0, count, levels.coordinates(),
                 [&](int64_t, const double* y, double t, double, double) {
                     for (int64_t a = 0; a < levels.head(); ++a)
-                        largest = std::max(largest, std::abs(y[a]));
+                        magnitudes.push_back(y[a] == y[a] ? std::abs(y[a]) : 0.0);
                     norms_of_rests(levels, y, t, rests);
-                    for (size_t s = 0; s < stages; ++s) {
-                        least[s] = std::min(least[s], rests[s]);
-                        most[s] = std::max(most[s], rests[s]);
-                    }
+                    for (size_t s = 0; s < stages; ++s) sums[s] += rests[s];
                     near_rest += t;
                 });
     levels.near_rest = near_rest / static_cast<double>(count);
     levels.stage_rest.resize(stages);
     for (size_t s = 0; s < stages; ++s) {
-        levels.stage_rest[s] = 0.5 * (least[s] + most[s]);
-        if (levels.rest) largest = std::max(largest, 0.5 * (most[s] - least[s]));
+        levels.stage_rest[s] = sums[s] / static_cast<double>(count);
     }
-    if (largest > 0.0) levels.step = largest / 127.0;
+    const auto within = static_cast<int64_t>(kWithin * static_cast<double>(magnitudes.size()));
+    std::nth_element(magnitudes.begin(), magnitudes.begin() + within, magnitudes.end());
+    const double largest = *std::max_element(magnitudes.begin() + within, magnitudes.end());
+    const double widest = std::max(magnitudes[static_cast<size_t>(within)], kLeastKept * largest);
+    if (widest > 0.0) levels.step = widest / 127.0;
 }
 
 Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
