@@ -179,6 +179,22 @@ def test_no_flag_gives_the_bits_away():
     assert "-ffp-contract=off" in (ROOT / "CMakeLists.txt").read_text()
 
 
+def test_no_two_files_define_one_type():
+    """The linker keeps one copy of what both make of it, whatever the sizes: it shows, or not, by the optimisation."""
+    places = {}
+    for path, text in files("cpp/**/*.h", "cpp/**/*.cpp"):
+        open_namespaces = []
+        for line in text.splitlines():
+            if found := re.match(r"namespace ([\w:]*) ?\{", line):
+                open_namespaces.append(found[1] or path)  # a nameless one is the file's own
+            elif line.startswith("}  // namespace"):
+                open_namespaces.pop()
+            elif found := re.match(r"(?:struct|class|union|enum|enum class) (\w+)[^;]*\{", line):
+                places.setdefault("::".join([*open_namespaces, found[1]]), set()).add(path)
+    assert len(places) > 30
+    assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
 def nm(path, *options):
     if not shutil.which("nm"):
         pytest.skip("nm is not here")

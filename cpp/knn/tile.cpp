@@ -135,7 +135,7 @@ void Tile::collect(int64_t i, int64_t j, const uint64_t* survivors, int64_t rows
     }
 }
 
-float Tile::near_limit(const Candidate& pair) const {
+float Tile::near_limit(const SurvivingPair& pair) const {
     if (left_.points.near_dims == 0) return std::numeric_limits<float>::infinity();
     return std::max(left_.near_limit[static_cast<size_t>(pair.i - left_.begin)],
                     right_.near_limit[static_cast<size_t>(pair.j - right_.begin)]);
@@ -146,23 +146,23 @@ void Tile::order_by_near() {
     if (left_.points.near_dims == 0) return;
     constexpr size_t kParts = 64;
     size_t counts[kParts + 1] = {};
-    std::erase_if(pairs_, [&](Candidate& pair) {
+    std::erase_if(pairs_, [&](SurvivingPair& pair) {
         const float limit = near_limit(pair);
         pair.squared = kernels_.near_l2(left_.points.near_of(pair.i), right_.points.near_of(pair.j),
                                         left_.points.near_dims, limit);
         return pair.squared > limit;
     });
     float largest = 0.0f;
-    for (const Candidate& pair : pairs_) largest = std::max(largest, pair.squared);
+    for (const SurvivingPair& pair : pairs_) largest = std::max(largest, pair.squared);
     // Not a number, where another thread is writing to the rows, comes last.
-    const auto part = [&](const Candidate& pair) {
+    const auto part = [&](const SurvivingPair& pair) {
         const float at = pair.squared / largest * static_cast<float>(kParts);
         return at < static_cast<float>(kParts) ? static_cast<size_t>(at) : kParts - 1;
     };
-    for (const Candidate& pair : pairs_) ++counts[part(pair) + 1];
+    for (const SurvivingPair& pair : pairs_) ++counts[part(pair) + 1];
     std::partial_sum(counts, counts + kParts + 1, counts);
     ordered_.resize(pairs_.size());
-    for (const Candidate& pair : pairs_) ordered_[counts[part(pair)]++] = pair;
+    for (const SurvivingPair& pair : pairs_) ordered_[counts[part(pair)]++] = pair;
     pairs_.swap(ordered_);
 }
 

@@ -59,7 +59,7 @@ private:
 };
 
 // A pair of rows that passed level 1, and its squared distance at level 2 (0 where there is none).
-struct Candidate {
+struct SurvivingPair {
     float squared;
     int32_t i, j;
 };
@@ -79,13 +79,13 @@ private:
     void filter_group(int64_t i, int64_t j);
     void collect(int64_t i, int64_t j, const uint64_t* survivors, int64_t rows);
     void order_by_near();
-    float near_limit(const Candidate& pair) const;
+    float near_limit(const SurvivingPair& pair) const;
 
     const simd::Kernels& kernels_;
     Side& left_;
     Side& right_;
     const bool same_;
-    std::vector<Candidate> pairs_, ordered_;
+    std::vector<SurvivingPair> pairs_, ordered_;
     SweepCounts counts_;
 };
 
@@ -98,7 +98,7 @@ SweepCounts Tile::run(const Worker& worker, const Offer& offer) {
     const auto flush = [&] {
         counts_.survivors1 += static_cast<int64_t>(pairs_.size());
         order_by_near();
-        for (const Candidate& pair : pairs_) {
+        for (const SurvivingPair& pair : pairs_) {
             if (pair.squared > near_limit(pair)) continue;
             ++counts_.survivors2;
             offer(pair.i, pair.j);
