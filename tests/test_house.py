@@ -189,7 +189,7 @@ def test_no_two_files_define_one_type():
                 open_namespaces.append(found[1] or path)  # a nameless one is the file's own
             elif line.startswith("}  // namespace"):
                 open_namespaces.pop()
-            elif found := re.match(r"(?:struct|class|union|enum|enum class) (\w+)[^;]*\{", line):
+            elif found := re.match(r"(?:struct|class|union|enum class|enum) (\w+)[^;]*\{", line):
                 places.setdefault("::".join([*open_namespaces, found[1]]), set()).add(path)
     assert len(places) > 30
     assert not {name: where for name, where in places.items() if len(where) > 1}

@@ -84,14 +84,15 @@ def test_every_plan_gives_the_same_graph(head, metric):
 
 @pytest.mark.usefixtures("native_isa")
 def test_stages_let_no_neighbour_go():
-    """Low-rank rows of uneven length, whose norms of the rest differ, so that early stages exclude by them."""
+    """Neighbours on both sides of the mean norm of what the first stage leaves out, which the second one knows."""
     rng = np.random.default_rng(5)
-    x = rng.normal(size=(2500, 12)) @ rng.normal(size=(12, 96)) + 0.3 * rng.normal(size=(2500, 96))
-    x = (x * rng.uniform(0.3, 3.0, (2500, 1))).astype(np.float32)
+    x = rng.normal(size=(2400, 96)) * np.repeat([1.2, 1.0, 0.01], [15, 16, 65])
+    x[:, 15:31] *= rng.uniform(0.3, 1.7, (2400, 1))
+    x = (x @ np.linalg.qr(rng.normal(size=(96, 96)))[0]).astype(np.float32)
     options = {"metric": "euclidean", "queries": None, "threads": 2, "progress": None}
-    expected = reference.knn_graph(x, 10)
+    expected = reference.knn_graph(x, 5)
     for head in (15, 31, 44, 80):
-        indices, distances, metric, _ = _cpu.knn_graph(x, 10, **options, forced_head=head)
+        indices, distances, metric, _ = _cpu.knn_graph(x, 5, **options, forced_head=head)
         assert_same_graph(reference.knn.Graph(indices, distances, metric), expected)
 
 
