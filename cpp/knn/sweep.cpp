@@ -8,13 +8,16 @@
 namespace dqcore {
 namespace {
 
-// Rows in a block: enough that opening a tile is little next to filtering it, and that both fit a core's cache; few enough
-// that threads find pairs of free blocks; no more than some hundred blocks, so that the pairs of them are soon sorted.
-int64_t block_rows(int64_t padded) {
+// Rows in a block: enough that opening a tile is little next to filtering it, as long as a core's second cache holds what
+// level 2 reads of both blocks; few enough that threads find pairs of free blocks; no more than some hundred blocks, so
+// that the pairs of them are soon sorted.
+int64_t block_rows(const Points& points) {
     constexpr int64_t kLeast = 2 * Order::kGroup, kMost = 12 * Order::kGroup, kLeastBlocks = 16,
-                      kMostBlocks = 900;
-    const int64_t rows =
-        std::max(std::clamp(padded / kLeastBlocks, kLeast, kMost), padded / kMostBlocks);
+                      kMostBlocks = 900, kCacheBytes = 1 << 19;
+    const int64_t row_bytes = std::max<int64_t>(1, points.near_dims * int64_t{sizeof(float)});
+    const int64_t most = std::clamp(kCacheBytes / row_bytes, kLeast, kMost);
+    const int64_t rows = std::max(std::clamp(points.padded() / kLeastBlocks, kLeast, most),
+                                  points.padded() / kMostBlocks);
     return (rows + Order::kGroup - 1) / Order::kGroup * Order::kGroup;
 }
 
@@ -35,7 +38,7 @@ SweepCounts total(const std::vector<SweepCounts>& counts) {
 SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, NeighbourLists& lists,
                        const Run& run) {
     Points& points = set.points;
-    const int64_t padded = points.padded(), block = block_rows(padded);
+    const int64_t padded = points.padded(), block = block_rows(points);
     const Boxes blocks = set.groups.merged(block / Order::kGroup);
     BlockPairs pairs(blocks);
     std::vector<SweepCounts> counts(static_cast<size_t>(std::max(1, run.threads)));
@@ -73,7 +76,7 @@ SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, Neighbo
 
 SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossLists& to,
                         const Run& run) {
-    const int64_t padded = base.points.padded(), block = block_rows(padded);
+    const int64_t padded = base.points.padded(), block = block_rows(base.points);
     const Boxes blocks = base.groups.merged(block / Order::kGroup);
     std::vector<SweepCounts> counts(static_cast<size_t>(std::max(1, run.threads)));
     Points& points = queries.points;

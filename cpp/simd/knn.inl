@@ -7,11 +7,18 @@ namespace {
 
 constexpr int64_t kLanes = 32;  // of the canonical sum; part of the definition, not a tuning
 
-// Lane l of `lanes` holds the sum of its dims; folds them in the canonical order.
-double fold(double* lanes) {
-    for (int64_t width = kLanes / 2; width > 0; width /= 2)
-        for (int64_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
-    return lanes[0];
+// The lanes folded in the canonical order, l with l + 16, then 8, 4, 2, 1: whole registers first.
+template <int64_t kRegs>
+double fold(Double::reg (&lanes)[kRegs]) {
+    int64_t regs = kRegs;
+    for (; regs > 1; regs /= 2)
+        for (int64_t r = 0; r < regs / 2; ++r)
+            lanes[r] = Double::add(lanes[r], lanes[r + regs / 2]);
+    double last[Double::kWidth];
+    Double::store(last, lanes[0]);
+    for (int64_t width = Double::kWidth / 2; width > 0; width /= 2)
+        for (int64_t l = 0; l < width; ++l) last[l] += last[l + width];
+    return last[0];
 }
 
 // Sum of term(x, y) over all dims by the canonical lanes. A short last step is padded with +0,
@@ -40,9 +47,7 @@ double lane_sum(const float* x, const float* y, int64_t d, const Term& term) {
                 acc[r], term(Double::from_float(tail_x + at), Double::from_float(tail_y + at)));
         }
     }
-    double lanes[kLanes];
-    for (int64_t r = 0; r < kRegs; ++r) Double::store(lanes + r * Double::kWidth, acc[r]);
-    return fold(lanes);
+    return fold(acc);
 }
 
 double squared_l2(const float* x, const float* y, int64_t d) {
