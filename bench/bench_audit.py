@@ -11,10 +11,9 @@ known too, or, for the label-errors sets, the rows that people have checked, and
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import dqcore as dq
@@ -24,6 +23,7 @@ from dqcore.audit.findings import worst_slices
 from dqcore.audit.load import Coded
 from dqcore.audit.text import slice_name
 from numpy.typing import NDArray
+from timing import median_seconds
 
 warnings.filterwarnings("ignore", message="May not flag all label issues")
 warnings.filterwarnings("ignore", message="pred_probs: .* not summing to 1")
@@ -69,17 +69,6 @@ def cases() -> Iterator[Case]:
         d = load(name)
         given, probs = d["labels_injected10"], d["pred_probs_injected10"]
         yield Case(f"{name} injected", given, probs, d["injected_mask"], None, d["features"])
-
-
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """Return the median time of a call, after one that is not counted."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def same_but_for_ties(ours: NDArray[np.int64], theirs: NDArray[np.int64], case: Case) -> bool:
@@ -129,8 +118,14 @@ def classification(case: Case, repeats: int, threads: int) -> None:
     theirs = find_label_issues(case.labels, wide, n_jobs=1)
     ours = dq.label_issues(case.labels, case.pred_probs, threads=threads)
     differ = int(np.count_nonzero(ours.mask != theirs))
-    mine = seconds(lambda: dq.label_issues(case.labels, case.pred_probs, threads=threads), repeats)
-    peer = seconds(lambda: find_label_issues(case.labels, wide, n_jobs=1), max(1, repeats // 2))
+    mine = median_seconds(
+        lambda: dq.label_issues(case.labels, case.pred_probs, threads=threads),
+        repeats,
+        warm_up=True,
+    )
+    peer = median_seconds(
+        lambda: find_label_issues(case.labels, wide, n_jobs=1), max(1, repeats // 2), warm_up=True
+    )
     n, k = case.pred_probs.shape
     print(f"\n{case.name}: {n:,} rows, {k} classes, {case.pred_probs.dtype}")
     print(f"  {'':22} rows flagged         prec.  recall    time")
@@ -165,9 +160,10 @@ def table(name: str, repeats: int, threads: int, top: int) -> None:
         for j, c in enumerate(d["column_names"])
     }
     found = dq.slice_errors(d["error"], columns, max_level=2, threads=threads)
-    took = seconds(
+    took = median_seconds(
         lambda: dq.slice_errors(d["error"], columns, max_level=2, threads=threads),
         max(1, repeats // 2),
+        warm_up=True,
     )
     standing = worst_slices(found)
     print(

@@ -9,15 +9,14 @@ one calibrated joint. A figure is the median of several runs; a read is what two
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dqcore as dq
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from timing import median_seconds
 
 warnings.filterwarnings("ignore", message="May not flag all label issues")
 
@@ -39,23 +38,12 @@ def make(
     return labels.astype(np.int32), p.astype(dtype)
 
 
-def median_ms(call: Callable[[], object], repeats: int) -> float:
-    """Median milliseconds of `repeats` calls, after one that is not counted."""
-    call()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return 1e3 * float(np.median(times))
-
-
 def read_ms(p: NDArray[Any], threads: int, repeats: int) -> float:
     """Milliseconds for `threads` threads to look at every value once."""
     words = p.reshape(-1).view(np.uint32)
     parts = np.array_split(words, threads)
     with ThreadPoolExecutor(threads) as pool:
-        return median_ms(lambda: list(pool.map(np.max, parts)), repeats)
+        return 1e3 * median_seconds(lambda: list(pool.map(np.max, parts)), repeats, warm_up=True)
 
 
 def check(labels: NDArray[np.int32], p: NDArray[Any]) -> None:
@@ -104,10 +92,10 @@ def bench(n: int, n_classes: int, dtype: DTypeLike, threads: int, repeats: int) 
         1, ("  the fused pass alone", lambda: state.update(labels, p, threads=threads), None)
     )
     for name, ours, theirs in rows:
-        mine = median_ms(ours, repeats)
+        mine = 1e3 * median_seconds(ours, repeats, warm_up=True)
         line = f"  {name:24} {mine:9.2f} ms {mine / read:6.2f} reads"
         if theirs is not None:
-            peer = median_ms(theirs, few)
+            peer = 1e3 * median_seconds(theirs, few, warm_up=True)
             line += f"   cleanlab {peer:9.1f} ms   {peer / mine:6.1f}x"
         print(line, flush=True)
 

@@ -12,29 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import dqcore as dq
 import numpy as np
 from data import folder
 from numpy.typing import NDArray
+from timing import median_seconds
 
 CONFIRMED, DRAWS, PAIRS = 5, 3, 20
 NEXT = (10, 20, 50)
-
-
-def median_seconds(call: Callable[[], object], repeats: int = 5) -> float:
-    """Return the median time of a call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def by_datalab(graph: dq.KnnGraph) -> Any:  # noqa: ANN401 - a Datalab
@@ -65,7 +53,7 @@ def speed() -> None:
         far, near = dq.outliers(graph), dq.near_duplicates(graph)
         assert np.array_equal(far.mask, theirs["is_outlier_issue"])
         assert np.array_equal(near.mask, theirs["is_near_duplicate_issue"])
-        ours = median_seconds(lambda g=graph: (dq.outliers(g), dq.near_duplicates(g)))
+        ours = median_seconds(lambda g=graph: (dq.outliers(g), dq.near_duplicates(g)), 5)
         peer = median_seconds(lambda g=graph: by_datalab(g), 3)
         print(f"{n:9,} {ours:7.4f} s {peer:7.2f} s {peer / ours:7.0f}")
     rng = np.random.default_rng(0)

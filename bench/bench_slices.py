@@ -10,25 +10,13 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import statistics
 import sys
-import time
-from collections.abc import Callable
 
 import dqcore as dq
 import numpy as np
+from timing import median_seconds
 
 CARDINALITIES = (10, 50, 5, 100, 3)
-
-
-def median_seconds(call: Callable[[], object], repeats: int = 7) -> float:
-    """Return the median time of a call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def by_pandas(frame: object, names: list[str]) -> dict[tuple, tuple]:
@@ -89,12 +77,15 @@ def main(rows: int) -> None:
         seconds = {name: median_seconds(call, 3) for name, call in peers.items()}
         arrays = [*columns.values(), errors]
         ceiling = sum(
-            median_seconds(lambda a=a: np.sum(a.view(np.uint8)[: a.nbytes // 8 * 8].view(np.int64)))
+            median_seconds(
+                lambda a=a: np.sum(a.view(np.uint8)[: a.nbytes // 8 * 8].view(np.int64)), 7
+            )
             for a in arrays
         )
         for threads in (1, 0):
             t = median_seconds(
-                lambda e=errors, k=threads: dq.slice_errors(e, columns, max_level=2, threads=k)
+                lambda e=errors, k=threads: dq.slice_errors(e, columns, max_level=2, threads=k),
+                7,
             )
             ratios = ", ".join(f"{s / t:.1f}x {name}" for name, s in seconds.items())
             label = "all" if threads == 0 else threads
