@@ -28,7 +28,6 @@ public:
     static constexpr int64_t kAxes = 16;
 
     int64_t dims() const { return dims_; }
-    bool is_rotated() const { return rotated_; }
 
     // The coordinates of largest spread, widest first: the first axes where rotated.
     const std::vector<int64_t>& leading() const { return leading_; }

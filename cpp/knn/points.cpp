@@ -103,8 +103,8 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
     reach.assign(entries, kNoReach);
     std::fill_n(reach.begin(), n, std::numeric_limits<float>::infinity());
     rho1.assign(entries, 0.0f);
+    rho2.assign(entries, 0.0f);
     if (near_dims > 0) {
-        rho2.assign(entries, 0.0f);
         near.assign(static_cast<size_t>(rows * near_dims), 0.0f);
     }
     if (levels.bytes) {
@@ -133,7 +133,6 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
 }
 
 void Points::find_wild() {
-    rho2.resize(rho1.size(), 0.0f);
     tame1 = tame(rho1, size());
     tame2 = tame(rho2, size());
     moved.resize(rho1.size() / kAlign);
