@@ -88,6 +88,12 @@ RIGHT = {
             "class_counts": JOINT.class_counts,
         },
     ),
+    "ConfidentJoint.latent_estimates": Right(
+        lambda: JOINT.latent_estimates, {"method": "cnt", "converge": True}
+    ),
+    "ConfidentJoint.overlapping_classes": Right(
+        lambda: JOINT.overlapping_classes, {"ordered": True}
+    ),
     "ConfidentJoint.prior": Right(lambda: JOINT.prior, {"method": "cnt"}),
     "IssueState": Right(lambda: dq.IssueState, {"joint": JOINT}),
     "IssueState.from_bytes": Right(
@@ -199,9 +205,14 @@ RIGHT = {
         },
     ),
     "label_quality": Right(lambda: dq.label_quality, {"labels": LABELS, "pred_probs": PROBS}),
+    "label_quality_ensemble": Right(
+        lambda: dq.label_quality_ensemble,
+        {"labels": LABELS, "pred_probs_list": [PROBS, PROBS**2], "weight_by": np.array([0.5, 1.0])},
+    ),
     "near_duplicates": Right(
         lambda: dq.near_duplicates, {"graph": GRAPH, "threshold": 0.13, "radius": 0.5}
     ),
+    "num_label_issues": Right(lambda: dq.num_label_issues, {"labels": LABELS, "pred_probs": PROBS}),
     "outliers": Right(lambda: dq.outliers, {"graph": GRAPH, "iqr_factor": 1.7}),
     "slice_errors": Right(lambda: dq.slice_errors, {"errors": ERRORS, "columns": COLUMNS}),
 }
@@ -215,6 +226,7 @@ REFUSED = {
     "rows": [np.nan, np.inf, -np.inf, 1e300],
     "base": [np.nan, np.inf, -np.inf, 1e300],
     "weights": [np.nan, np.inf, -1.0, 2.0**31],
+    "weight_by": [np.nan, np.inf, -1.0],
     "class_counts": [-1, 2**53 + 1],
     "counts": [-1, 2**53 + 1],
     "thresholds": [np.nan, np.inf, -np.inf],
@@ -234,10 +246,13 @@ REFUSED = {
 # Made for callers, never taken from them; what a caller may make and hand in checks what it is made of.
 GIVEN = {
     "Audit",
+    "ClassQuality",
     "KnnDisagreement",
     "LabelIssues",
+    "LatentEstimates",
     "NearDuplicates",
     "Outliers",
+    "OverlappingClasses",
     "SimilarRows",
     "Slice",
     "SliceTable",

@@ -7,22 +7,21 @@ from .audit.audit import audit
 from .audit.errors import CorruptFileError
 from .audit.result import Audit
 from .audit.versions import show_versions
-from .joint import (
-    ConfidentJoint,
-    LabelIssues,
-    confident_joint,
-    label_issues,
-    label_quality,
-)
+from .joint import confident_joint, label_issues, label_quality
+from .joint_dataset import label_quality_ensemble, num_label_issues
+from .joint_results import ConfidentJoint, LabelIssues
 from .joint_states import IssueState, JointState, ThresholdState
+from .joint_tables import ClassQuality, OverlappingClasses
 from .knn import KnnDisagreement, KnnGraph, KnnState, knn_disagreement, knn_graph
 from .neighbours import NearDuplicates, Outliers, near_duplicates, outliers
+from .reference.latent import LatentEstimates
 from .similar import SimilarRows, find_similar
 from .slices import Slice, SliceState, SliceTable, slice_errors
 
 __all__ = [
     "Audit",
     "BackendError",
+    "ClassQuality",
     "ConfidentJoint",
     "CorruptFileError",
     "IssueState",
@@ -31,8 +30,10 @@ __all__ = [
     "KnnGraph",
     "KnnState",
     "LabelIssues",
+    "LatentEstimates",
     "NearDuplicates",
     "Outliers",
+    "OverlappingClasses",
     "SimilarRows",
     "Slice",
     "SliceState",
@@ -45,7 +46,9 @@ __all__ = [
     "knn_graph",
     "label_issues",
     "label_quality",
+    "label_quality_ensemble",
     "near_duplicates",
+    "num_label_issues",
     "outliers",
     "show_versions",
     "slice_errors",

@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _backend, _check
-from .joint import (
+from .joint_options import (
     COLLISIONS,
-    ConfidentJoint,
-    LabelIssues,
-    _calibrated,
-    _inputs,
-    _issue_options,
-    _thresholds,
-    _warn_row_sums,
+    calibrated_counts,
+    inputs,
+    issue_options,
+    threshold_values,
+    warn_row_sums,
 )
+from .joint_results import ConfidentJoint, LabelIssues
 
 
 class _State:
@@ -69,7 +68,7 @@ class _State:
     def _weighted_inputs(
         self, labels: object, pred_probs: object, weights: object
     ) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.float64] | None]:
-        y, p, _ = _inputs(labels, pred_probs)
+        y, p, _ = inputs(labels, pred_probs)
         self._same_classes(p)
         if self._state.weighted != (weights is not None):
             need = "needs weights" if self._state.weighted else "was made without weights"
@@ -177,7 +176,7 @@ class JointState(_State):
     ) -> None:
         """Start without rows."""
         self._start(
-            _thresholds("thresholds", thresholds, None),
+            threshold_values("thresholds", thresholds, None),
             collision=_check.choice("collision", collision, COLLISIONS),
             weighted=_check.flag("weighted", weighted),
         )
@@ -202,7 +201,7 @@ class JointState(_State):
         threads, progress = _check.run_options(threads, progress)
         with self._lock:
             row_sums = self._state.update(y, p, weights=w, threads=threads, progress=progress)
-        _warn_row_sums(row_sums)
+        warn_row_sums(row_sums)
 
     def merge(self, other: JointState) -> None:
         """Add the rows of `other`; ValueError names the parameter that differs."""
@@ -257,7 +256,7 @@ class IssueState(_State):
         """Start without rows."""
         if not isinstance(joint, ConfidentJoint):
             raise TypeError(f"joint must be a ConfidentJoint, got {type(joint).__name__}")
-        options = _issue_options(
+        options = issue_options(
             joint.n_classes,
             "joint",
             filter_by,
@@ -270,7 +269,7 @@ class IssueState(_State):
         )
         self._start(
             _check.contiguous(joint.thresholds, np.float64),
-            joint=_calibrated(joint, joint.n_classes),
+            joint=calibrated_counts(joint, joint.n_classes),
             class_counts=_check.contiguous(joint.class_counts, np.int64),
             **options,
         )
@@ -291,7 +290,7 @@ class IssueState(_State):
         TypeError, ValueError
             As `label_issues`, and where a row has been seen already; the state is unchanged then.
         """
-        y, p, _ = _inputs(labels, pred_probs)
+        y, p, _ = inputs(labels, pred_probs)
         self._same_classes(p)
         row_start = _check.integer("row_start", row_start, 0, 2**53)
         threads, progress = _check.run_options(threads, progress)
@@ -312,5 +311,5 @@ class IssueState(_State):
         """
         with self._lock:
             mask, indices, quality, suggested, row_sums = self._state.finish()
-        _warn_row_sums(row_sums)
+        warn_row_sums(row_sums)
         return LabelIssues(mask, indices, quality, suggested)

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from . import _check
 from .audit.audit import MOST_EUCLIDEAN_COLUMNS
 from .audit.findings import LEAST_DISAGREEMENT
-from .joint import FILTERS, LabelIssues, label_issues
+from .joint import label_issues
+from .joint_options import FILTERS
+from .joint_results import LabelIssues
 from .knn import METRICS, KnnDisagreement, knn_disagreement, knn_graph
 
 try:

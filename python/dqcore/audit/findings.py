@@ -11,7 +11,7 @@ from .. import _stats
 from .copies import conflicting
 
 if TYPE_CHECKING:
-    from ..joint import ConfidentJoint, LabelIssues
+    from ..joint_results import ConfidentJoint, LabelIssues
     from ..knn import KnnDisagreement
     from ..neighbours import NearDuplicates, Outliers
     from ..slices import SliceTable

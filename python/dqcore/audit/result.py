@@ -19,7 +19,7 @@ from . import summary as lines
 if TYPE_CHECKING:
     import pyarrow
 
-    from ..joint import ConfidentJoint
+    from ..joint_results import ConfidentJoint
     from ..knn import KnnDisagreement, KnnGraph
     from ..slices import Slice, SliceTable
     from .projection import Projection

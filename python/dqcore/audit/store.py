@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..joint import ConfidentJoint
+from ..joint_results import ConfidentJoint
 from ..knn import KnnDisagreement, KnnGraph
 from ..slices import SliceTable
 from . import html, table
