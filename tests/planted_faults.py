@@ -131,6 +131,42 @@ FAULTS = [
         "float value = 0.0f;",
         "tests/test_exact.py::test_every_half_becomes_the_float_that_it_is",
     ),
+    # ---- the bootstrap ----
+    Fault(
+        "bootstrap: a draw at a bound of the table gives the lower weight",
+        "cpp/joint/bootstrap.cpp",
+        "bound - 32769",
+        "bound - 32768",
+        "tests/test_bootstrap.py::test_native_equals_the_reference",
+    ),
+    Fault(
+        "bootstrap: the lower limb of the sums is lost",
+        "cpp/joint/bootstrap.cpp",
+        "(static_cast<int128>(high_[i]) << 32) + low_[i]",
+        "static_cast<int128>(high_[i]) << 32",
+        "tests/test_bootstrap.py",
+    ),
+    Fault(
+        "bootstrap: probabilities of 1 are added in 32 bits",
+        "cpp/joint/bootstrap.cpp",
+        "high >= 0 && high <= UINT32_MAX",
+        "high >= 0",
+        "tests/test_bootstrap.py::test_native_equals_the_reference",
+    ),
+    Fault(
+        "bootstrap: a class near its threshold is taken for settled",
+        "cpp/joint/bootstrap.cpp",
+        "return sure_ > 1 || (sure_ == 1 && only_ == argmax);",
+        "return sure_ >= 1;",
+        "tests/test_bootstrap.py::test_native_equals_the_reference",
+    ),
+    Fault(
+        "bootstrap: the bounds are one replicate too wide",
+        "python/dqcore/bootstrap.py",
+        "ordered[k - 1], ordered[len(values) - k]",
+        "ordered[0], ordered[len(values) - 1]",
+        "tests/test_bootstrap.py",
+    ),
     # ---- joint ----
     Fault(
         "joint: the floor of a threshold is lost",

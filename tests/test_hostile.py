@@ -171,6 +171,20 @@ RIGHT = {
             "k": 3,
         },
     ),
+    "bootstrap_joint": Right(
+        lambda: dq.bootstrap_joint,
+        {
+            "labels": LABELS,
+            "pred_probs": PROBS,
+            "thresholds": JOINT.thresholds,
+            "replicates": 7,
+            "confidence": 0.5,
+        },
+    ),
+    "confident_classes": Right(
+        lambda: dq.confident_classes,
+        {"labels": LABELS, "pred_probs": PROBS, "thresholds": JOINT.thresholds},
+    ),
     "confident_joint": Right(
         lambda: dq.confident_joint,
         {
@@ -247,6 +261,8 @@ REFUSED = {
 GIVEN = {
     "Audit",
     "ClassQuality",
+    "Interval",
+    "JointIntervals",
     "KnnDisagreement",
     "LabelIssues",
     "LatentEstimates",

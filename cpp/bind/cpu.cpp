@@ -13,6 +13,7 @@
 #include "simd/kernels.h"
 
 namespace dqcore::bind {
+void bootstrap(py::module_&);
 void knn(py::module_&);
 void joint(py::module_&);
 void slices(py::module_&);
@@ -44,6 +45,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
     });
 
     bind::knn(m);
+    bind::bootstrap(m);
     bind::joint(m);
     bind::slices(m);
 

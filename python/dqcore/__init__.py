@@ -7,6 +7,7 @@ from .audit.audit import audit
 from .audit.errors import CorruptFileError
 from .audit.result import Audit
 from .audit.versions import show_versions
+from .bootstrap import Interval, JointIntervals, bootstrap_joint, confident_classes
 from .joint import confident_joint, label_issues, label_quality
 from .joint_dataset import label_quality_ensemble, num_label_issues
 from .joint_results import ConfidentJoint, LabelIssues
@@ -24,7 +25,9 @@ __all__ = [
     "ClassQuality",
     "ConfidentJoint",
     "CorruptFileError",
+    "Interval",
     "IssueState",
+    "JointIntervals",
     "JointState",
     "KnnDisagreement",
     "KnnGraph",
@@ -40,6 +43,8 @@ __all__ = [
     "SliceTable",
     "ThresholdState",
     "audit",
+    "bootstrap_joint",
+    "confident_classes",
     "confident_joint",
     "find_similar",
     "knn_disagreement",

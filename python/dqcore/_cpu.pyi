@@ -112,6 +112,26 @@ def label_issues(
     threads: int,
     progress: _Progress,
 ) -> _Issues: ...
+def bootstrap_joint(
+    labels: _Int32,
+    pred_probs: NDArray[np.floating],
+    *,
+    thresholds: _Float64 | None,
+    collision: str,
+    replicates: int,
+    seed: int,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_Int64, _Int64, _Float64]: ...
+def confident_classes(
+    labels: _Int32,
+    pred_probs: NDArray[np.floating],
+    *,
+    thresholds: _Float64 | None,
+    collision: str,
+    threads: int,
+    progress: _Progress,
+) -> _Int32: ...
 
 class ThresholdState:
     def __init__(self, n_classes: int, weighted: bool) -> None: ...

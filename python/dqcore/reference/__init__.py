@@ -3,6 +3,7 @@
 Each function has the signature of its public twin and gives the same bits. Nothing here is tuned.
 """
 
+from .bootstrap import bootstrap_joint, confident_classes
 from .joint import calibrate, confident_joint, label_issues, label_quality
 from .knn import knn_disagreement, knn_graph
 from .neighbours import near_duplicates, outliers
@@ -10,7 +11,9 @@ from .similar import find_similar
 from .slices import slice_errors
 
 __all__ = [
+    "bootstrap_joint",
     "calibrate",
+    "confident_classes",
     "confident_joint",
     "find_similar",
     "knn_disagreement",
