@@ -167,6 +167,35 @@ FAULTS = [
         "ordered[0], ordered[len(values) - 1]",
         "tests/test_bootstrap.py",
     ),
+    # ---- consistent noise ----
+    Fault(
+        "consistent: a pair is tested against plain symmetry",
+        "python/dqcore/consistent.py",
+        "weight = ratio * np.maximum",
+        "weight = np.maximum",
+        "tests/test_consistent.py::test_without_the_instruction_nothing_is_significant",
+    ),
+    Fault(
+        "consistent: the sizes of classes are not looked at",
+        "python/dqcore/consistent.py",
+        'weight = ratio * np.maximum(of_class[pairs["true"]] / of_class[pairs["given"]], 1.0)',
+        "weight = np.full(len(pairs), ratio)",
+        "tests/test_consistent.py::test_random_flips_in_classes_of_any_size_are_not_consistent",
+    ),
+    Fault(
+        "consistent: mutual edges are counted once",
+        "python/dqcore/reference/consistent.py",
+        "return Joins(joins, edges, edges + twice, square)",
+        "return Joins(joins, edges, edges, square)",
+        "tests/test_consistent.py::test_moments_of_joins_are_those_of_permutations",
+    ),
+    Fault(
+        "consistent: rows of no known source are counted",
+        "python/dqcore/reference/consistent.py",
+        "counted = (sources >= 0) & (guesses >= 0)",
+        "counted = guesses >= 0",
+        "tests/test_consistent.py::test_unknown_sources_are_left_out",
+    ),
     # ---- joint ----
     Fault(
         "joint: the floor of a threshold is lost",

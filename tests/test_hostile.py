@@ -95,6 +95,9 @@ RIGHT = {
         lambda: JOINT.overlapping_classes, {"ordered": True}
     ),
     "ConfidentJoint.prior": Right(lambda: JOINT.prior, {"method": "cnt"}),
+    "ConsistentNoise.from_counts": Right(
+        lambda: dq.ConsistentNoise.from_counts, {"counts": JOINT.counts}
+    ),
     "IssueState": Right(lambda: dq.IssueState, {"joint": JOINT}),
     "IssueState.from_bytes": Right(
         lambda: dq.IssueState.from_bytes, {"data": dq.IssueState(JOINT).to_bytes()}
@@ -194,6 +197,16 @@ RIGHT = {
             "weights": np.ones(N),
         },
     ),
+    "consistent_noise": Right(
+        lambda: dq.consistent_noise,
+        {
+            "labels": LABELS,
+            "pred_probs": PROBS,
+            "graph": GRAPH,
+            "sources": LABELS.tolist(),
+            "thresholds": JOINT.thresholds,
+        },
+    ),
     "find_similar": Right(
         lambda: dq.find_similar,
         {
@@ -261,6 +274,7 @@ REFUSED = {
 GIVEN = {
     "Audit",
     "ClassQuality",
+    "ConsistentNoise",
     "Interval",
     "JointIntervals",
     "KnnDisagreement",

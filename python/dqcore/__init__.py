@@ -8,6 +8,7 @@ from .audit.errors import CorruptFileError
 from .audit.result import Audit
 from .audit.versions import show_versions
 from .bootstrap import Interval, JointIntervals, bootstrap_joint, confident_classes
+from .consistent import ConsistentNoise, consistent_noise
 from .joint import confident_joint, label_issues, label_quality
 from .joint_dataset import label_quality_ensemble, num_label_issues
 from .joint_results import ConfidentJoint, LabelIssues
@@ -24,6 +25,7 @@ __all__ = [
     "BackendError",
     "ClassQuality",
     "ConfidentJoint",
+    "ConsistentNoise",
     "CorruptFileError",
     "Interval",
     "IssueState",
@@ -46,6 +48,7 @@ __all__ = [
     "bootstrap_joint",
     "confident_classes",
     "confident_joint",
+    "consistent_noise",
     "find_similar",
     "knn_disagreement",
     "knn_graph",

@@ -302,25 +302,71 @@ def _beta_fraction(a: Floats, b: Floats, x: Floats, y: Floats) -> Floats:
     return result
 
 
-def binomial_tail(x: ArrayLike, n: ArrayLike, p: float) -> Floats:
+def binomial_tail(x: ArrayLike, n: ArrayLike, p: ArrayLike) -> Floats:
     """Return P(X >= x) where X counts successes of probability `p`, in (0, 1), in `n` trials."""
-    x, n = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(n, np.float64))
+    x, n, p = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (x, n, p)))
     inner = (x > 0.0) & (x <= n)
     a = np.where(inner, x, 1.0)
     b = np.where(inner, n - x + 1.0, 1.0)
     # I_p(a, b), whose front p^a q^b / B(a, b) is the probability of x itself times x q.
     q = 1.0 - p
-    front = np.exp(_log_binomial(a, a + b - 1.0, np.full_like(a, p), np.full_like(a, q))) * a * q
-    ps, qs = np.full_like(a, p), np.full_like(a, q)
-    direct = a * qs >= b * ps
+    front = np.exp(_log_binomial(a, a + b - 1.0, p, q)) * a * q
+    direct = a * q >= b * p
     fraction = _beta_fraction(
         np.where(direct, a, b),
         np.where(direct, b, a),
-        np.where(direct, ps, qs),
-        np.where(direct, qs, ps),
+        np.where(direct, p, q),
+        np.where(direct, q, p),
     )
     tail = np.clip(np.where(direct, front * fraction, 1.0 - front * fraction), 0.0, 1.0)
     return np.where(inner, tail, np.where(x <= 0.0, 1.0, 0.0))
+
+
+def chi_square_tail(x: ArrayLike, df: ArrayLike) -> Floats:
+    """Return P(X >= x) of the chi-square distribution with `df` > 0 degrees of freedom, x >= 0.
+
+    The incomplete gamma function: its series below the mean, Legendre's continued fraction above.
+    Source: Press et al. (2007), "Numerical Recipes", 6.2.
+    """
+    x, df = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(df, np.float64))
+    a, z = df / 2.0, x / 2.0
+    below = z < a + 1.0
+    safe = np.where(z > 0.0, z, 1.0)
+    # log of z^a e^-z / Gamma(a + 1), with Stirling's error to keep the digits of large a.
+    log_front = (a * np.log(safe / a) + a - safe) - 0.5 * np.log(2.0 * math.pi * a)
+    log_front = log_front - (stirling_error(a))
+    front = np.where(z > 0.0, np.exp(log_front), 0.0)
+    series = 1.0 - front * _gamma_series(a, np.where(below, z, 0.0))
+    fraction = front * a * _gamma_fraction(a, np.where(below, a + 1.0, z))
+    return np.clip(np.where(below, series, fraction), 0.0, 1.0)
+
+
+def _gamma_series(a: Floats, z: Floats) -> Floats:
+    """Return the sum of z^n Gamma(a + 1) / Gamma(a + 1 + n) over n >= 0, for z < a + 1."""
+    term, total = np.ones_like(z), np.ones_like(z)
+    n = 0.0
+    while (term > 1e-17 * total).any():
+        n += 1.0
+        term = term * (z / (a + n))
+        total = total + term
+    return total
+
+
+def _gamma_fraction(a: Floats, z: Floats) -> Floats:
+    """Return e^z z^-a times the upper incomplete gamma function, for z >= a + 1, by Lentz's method."""
+    b = z + 1.0 - a
+    c = np.full_like(z, 1e300)
+    d = 1.0 / b
+    result = d
+    for n in range(1, 100_000):
+        step = -n * (n - a)
+        b = b + 2.0
+        d = 1.0 / (step * d + b)
+        c = b + step / c
+        result = result * (d * c)
+        if (np.abs(d * c - 1.0) <= 1e-15).all():
+            break
+    return result
 
 
 def entropy(counts: ArrayLike) -> float:
