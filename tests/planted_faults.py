@@ -496,6 +496,27 @@ FAULTS = [
         "tests/test_knn.py::test_every_plan_gives_the_same_graph tests/test_knn.py::test_stages_let_no_neighbour_go",
     ),
     Fault(
+        "knn: without VNNI, a stage starts from the sums of another",
+        "cpp/simd/bytes.inl",
+        "        col_start += stages.start_stride;\n",
+        "",
+        "tests/test_knn.py::test_every_plan_gives_the_same_graph tests/test_knn.py::test_stages_let_no_neighbour_go",
+    ),
+    Fault(
+        "knn: without VNNI, only the first block of a row's columns goes on",
+        "cpp/simd/bytes.inl",
+        "open != 0; open &= open - 1",
+        "open != 0; open = 0",
+        "tests/test_knn.py::test_every_plan_gives_the_same_graph",
+    ),
+    Fault(
+        "knn: without VNNI, products of bytes overflow 16 bits",
+        "cpp/simd/vec_avx2.inl",
+        "kMost = 63;",
+        "kMost = 127;",
+        "tests/test_knn.py::test_every_plan_gives_the_same_graph tests/test_knn.py::test_rows_beyond_the_range_of_int8",
+    ),
+    Fault(
         "knn: int8 coordinates beyond the range wrap around",
         "cpp/knn/bytes.cpp",
         "std::min(most_, std::max(-most_, value))",

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "knn/levels.h"
+#include "simd/kernels.h"
 
 namespace dqcore {
 
@@ -19,9 +20,10 @@ double nearest(double x) {
 
 ByteLevel::ByteLevel(const Levels& levels, int64_t rows)
     : rows_(rows),
+      offset_(simd::active().byte_offset),
       step_(levels.step),
       inverse_step_(1.0 / levels.step),
-      most_(127.0 * levels.step),
+      most_(simd::active().byte_most * levels.step),
       rest_(levels.rest),
       coordinates_(levels.stages) {
     int64_t end = 0, from = 0;
@@ -33,7 +35,7 @@ ByteLevel::ByteLevel(const Levels& levels, int64_t rows)
     }
     const auto bytes = static_cast<size_t>(rows * end);
     q_.assign(bytes, 0);
-    shifted_.assign(bytes, 128);
+    shifted_.assign(bytes, static_cast<uint8_t>(offset_));
     const size_t norms = coordinates_.size() * static_cast<size_t>(rows);
     norm_.assign(norms, kFarNorm);
     start_.assign(norms, 0);
@@ -48,7 +50,7 @@ double ByteLevel::place(int64_t row, const double* y, const double* rests) {
     double residual = 0.0, most = 0.0;
     const auto put = [&](int32_t as_row, int32_t as_column) {
         const int64_t place = at / 4 * 64 + at % 4;
-        shifted[place] = static_cast<uint8_t>(as_row + 128);
+        shifted[place] = static_cast<uint8_t>(as_row + offset_);
         q[place] = static_cast<int8_t>(as_column);
         sum += as_column;
         ++at;
@@ -77,7 +79,7 @@ double ByteLevel::place(int64_t row, const double* y, const double* rests) {
         }
         at = ends_[s];
         const size_t entry = s * static_cast<size_t>(rows_) + static_cast<size_t>(row);
-        const int32_t start = -128 * sum - stage_squares / 2;
+        const int32_t start = -offset_ * sum - stage_squares / 2;
         norm_[entry] = stage_squares;
         start_[entry] = start - started;
         started = start;

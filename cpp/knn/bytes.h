@@ -7,8 +7,8 @@
 // so a pair that some stage puts beyond (reach + rho_i + rho_j) / step is excluded. In whole numbers, with
 // N = |q_s|^2:  |q_s(i) - q_s(j)|^2 = N_i + N_j - 2 q_s(i).q_s(j).
 //
-// Coordinates beyond 127 steps are cut off first. That is the projection onto a box, which moves no two points apart: p_s
-// stands for the cut point, and rho for what rounding alone moved.
+// Coordinates beyond byte_most steps (simd/kernels.h) are cut off first. That is the projection onto a box, which moves
+// no two points apart: p_s stands for the cut point, and rho for what rounding alone moved.
 //
 // A stage adds its coordinates to the dot product of the one before it, and exchanges the norm of the rest: one byte
 // of the columns holds the old one with the other sign, which takes its product back exactly.
@@ -44,20 +44,22 @@ public:
     int64_t padded() const { return rows_; }
     const int64_t* ends() const { return ends_.data(); }
 
-    // Panels of 16 rows: 4 dims of row 0, of row 1, ... As rows of a tile (plus 128), and as its columns.
+    // Panels of 16 rows: 4 dims of row 0, of row 1, ... As rows of a tile (plus byte_offset), and as its columns.
     const uint8_t* as_row(int64_t row) const { return shifted_.data() + place_of(row); }
     const int8_t* as_column(int64_t row) const { return q_.data() + place_of(row); }
 
     // N of stage 0; that of stage s lies s * padded() further on.
     const int32_t* norm(int64_t row) const { return norm_.data() + row; }
 
-    // What the dot product with bytes + 128 starts from, -128 sum(q) - N / 2; of stage s, what it is to be raised by.
+    // What the dot product with bytes + byte_offset starts from, -byte_offset sum(q) - N / 2; of stage s, what it is to
+    // be raised by.
     const int32_t* start(int64_t row) const { return start_.data() + row; }
 
 private:
     int64_t place_of(int64_t row) const { return row / 16 * 16 * dims() + row % 16 * 4; }
 
     int64_t rows_;
+    int32_t offset_;
     double step_, inverse_step_, most_;
     bool rest_;
     std::vector<int64_t> coordinates_, ends_;  // of each stage: coordinates and bytes so far

@@ -13,13 +13,12 @@ constexpr double kSurvivor = 25.0;
 constexpr double kKey = 60.0,
                  kKeyDim = 0.5;  // a survivor of level 2: its canonical key, from the original rows
 constexpr double kMultiplyAdd = 0.03;  // float64, of the rotation
-constexpr double kByte = 0.30 / 64.0;  // one dimension of one pair at the int8 level
 constexpr double kOpenPair = 0.02;     // a pair at a stage of level 1, whatever the dimensions
 constexpr int64_t kSampleRows = 1024, kSampleQueries = 128;
 constexpr int64_t kMostNear = 128;    // coordinates of level 2 where rotated
 constexpr int64_t kLeastRows = 2048;  // fewer are not worth a rotation
 
-double per_dim(bool bytes) { return bytes ? kByte : simd::active().filter_cost; }
+double per_dim(bool bytes) { return bytes ? simd::active().byte_cost : simd::active().filter_cost; }
 
 struct Sample {
     std::vector<int32_t> ids;  // of the rows in the keys
@@ -89,7 +88,8 @@ std::vector<double> pass_shares(const Frame& frame, const Keys& keys, const Samp
     std::vector<double> moved(heads.size(), 0.0);
     // Rounding to steps of largest / 127, less after mixing, moves a point by step * sqrt(dims / 12).
     for (size_t h = 0; bytes && h + 1 < heads.size(); ++h)
-        moved[h] = 1.2 * sample.largest / 127.0 * std::sqrt(static_cast<double>(heads[h]) / 12.0);
+        moved[h] = 1.2 * sample.largest / simd::active().byte_most *
+                   std::sqrt(static_cast<double>(heads[h]) / 12.0);
     std::vector<int64_t> passed(static_cast<size_t>(queries) * heads.size(), 0);
     parallel_rows(run, "plan", queries, 4, [&](int64_t begin, int64_t end, const Worker& worker) {
         std::vector<double> all(static_cast<size_t>(sample.rows)), apart(heads.size());

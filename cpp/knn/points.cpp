@@ -87,7 +87,7 @@ void calibrate(const Frame& frame, const Keys& keys, const std::vector<int32_t>&
     std::nth_element(magnitudes.begin(), magnitudes.begin() + within, magnitudes.end());
     const double largest = *std::max_element(magnitudes.begin() + within, magnitudes.end());
     const double widest = std::max(magnitudes[static_cast<size_t>(within)], kLeastKept * largest);
-    if (widest > 0.0) levels.step = widest / 127.0;
+    if (widest > 0.0) levels.step = widest / simd::active().byte_most;
 }
 
 Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,

@@ -4,6 +4,7 @@
 #include "simd/kernels.h"
 #include "simd/vec_avx2.inl"
 //
+#include "simd/bytes.inl"
 #include "simd/joint.inl"
 #include "simd/knn.inl"
 
@@ -15,7 +16,10 @@ const dqcore::simd::Kernels dqcore::simd::avx2{
     .filter_cols = kFilterCols,
     .filter_cost = 0.02,
     .filter = &filter,
-    .filter_bytes = nullptr,
+    .byte_offset = Bytes::kOffset,
+    .byte_most = Bytes::kMost,
+    .byte_cost = 0.007,
+    .filter_bytes = &filter_bytes,
     .near_l2 = &near_l2,
     .project = &project,
     .scan_probs32 = &scan_short_or_long<Prob32, Columns32>,

@@ -59,12 +59,15 @@ struct Kernels {
     void (*filter)(const float* rows, const float* cols, int64_t d, const float* row_a,
                    const float* row_b, const float* col_a, const float* col_b, uint64_t* survivors);
 
-    // The same over int8, four rows with 64 columns; nullptr where the set has no such dot product. Panels
-    // hold 4 dims of each of their 16 rows in turn; `rows` holds bytes + 128 and may start inside a panel.
-    // With s = col_start + sum of (row + 128) * col, bit c of survivors[r] tells whether
-    // 2 s >= row_norm[r] - max(row_limit[r], col_limit[c]); the result, whether any bit is set. Done in stages: no
-    // bit is set where an earlier stage leaves none of the 256 pairs, by its own norms and starts.
-    // Panels of columns and col_limit start a cache line.
+    // The same over int8, four rows with 64 columns; nullptr where the set has nothing fast for it. Panels hold 4 dims
+    // of each of their 16 rows in turn. Bytes are within byte_most; `rows` holds them plus byte_offset, which makes them
+    // unsigned where the set's dot product wants one side so, and may start inside a panel. With s = col_start + sum of
+    // (row + byte_offset) * col, bit c of survivors[r] tells whether 2 s >= row_norm[r] - max(row_limit[r],
+    // col_limit[c]), or nearly so: half a limit or norm is rounded so that no pair is lost. The result is whether any bit
+    // is set; survivors are written only then. Done in stages: no bit is set where an earlier stage leaves none of the
+    // pairs tested together, by its own norms and starts. Panels of columns and col_limit start a cache line.
+    int32_t byte_offset, byte_most;
+    double byte_cost;  // as filter_cost
     bool (*filter_bytes)(const ByteStages& stages, const uint8_t* rows, const int8_t* cols,
                          const int32_t* row_norm, const int32_t* row_limit,
                          const int32_t* col_start, const int32_t* col_limit, uint64_t* survivors);
