@@ -58,8 +58,8 @@ public:
         bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
     }
 
-    template <class T>
-    void put(const std::vector<T>& values) {
+    template <class T, class A>
+    void put(const std::vector<T, A>& values) {
         put(static_cast<uint64_t>(values.size()));
         bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
     }
@@ -107,12 +107,12 @@ public:
     }
 
     // Throws where the count is not the one that the state's own sizes ask for.
-    template <class T>
-    std::vector<T> get_vector(uint64_t expected) {
+    template <class T, class A = std::allocator<T>>
+    std::vector<T, A> get_vector(uint64_t expected) {
         if (get<uint64_t>() != expected)
             fail("an array has another length than the state's sizes say");
         if (expected > rest_.size() / sizeof(T)) fail("too short");
-        std::vector<T> values(static_cast<size_t>(expected));
+        std::vector<T, A> values(static_cast<size_t>(expected));
         if (values.empty()) return values;
         rest_.copy(reinterpret_cast<char*>(values.data()), values.size() * sizeof(T));
         rest_.remove_prefix(values.size() * sizeof(T));

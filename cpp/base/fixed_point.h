@@ -25,19 +25,21 @@ inline int128 to_fixed(double x) {
 // The nearest double, as Python's int.__truediv__ would round it.
 inline double from_fixed(int128 sum) { return static_cast<double>(sum) * 0x1p-64; }
 
-// Whether every sum over entries of either, or of both together, fits their type. Rows that were counted always
-// do; bytes from elsewhere can say anything.
-template <class Number>
-bool addable(const std::vector<Number>& a, const std::vector<Number>& b) {
-    Number total = 0;
-    for (const auto* numbers : {&a, &b}) {
-        for (const Number x : *numbers) {
-            Number magnitude = x;
-            if (x < 0 && __builtin_sub_overflow(Number{0}, x, &magnitude)) return false;
+// Whether every sum over entries of any of the vectors, or of all together, fits their type. Rows that were counted
+// always do; bytes from elsewhere can say anything.
+template <class First, class... Others>
+bool addable(const First& first, const Others&... others) {
+    typename First::value_type total = 0;
+    const auto fits = [&](const auto& numbers) {
+        for (const auto x : numbers) {
+            auto magnitude = x;
+            if (x < 0 && __builtin_sub_overflow(decltype(magnitude){0}, x, &magnitude))
+                return false;
             if (__builtin_add_overflow(total, magnitude, &total)) return false;
         }
-    }
-    return true;
+        return true;
+    };
+    return fits(first) && (fits(others) && ...);
 }
 
 }  // namespace dqcore

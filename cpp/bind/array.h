@@ -70,11 +70,11 @@ struct NewMatrix {
 };
 
 // An array that takes over what `values` holds.
-template <class T>
-Array<T> taken(std::vector<T> values, const std::vector<py::ssize_t>& shape) {
-    auto held = std::make_unique<std::vector<T>>(std::move(values));
+template <class T, class A>
+Array<T> taken(std::vector<T, A> values, const std::vector<py::ssize_t>& shape) {
+    auto held = std::make_unique<std::vector<T, A>>(std::move(values));
     T* data = held->data();
-    const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
+    const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<T, A>*>(p); });
     held.release();
     return Array<T>(shape, data, owner);
 }

@@ -61,11 +61,12 @@ py::tuple row_sums_of(const RowSums& sums) {
 }
 
 // (counts, class_counts, class_weights): what both the function and the state give.
-py::tuple counts_of(const JointState& state) {
-    JointCounts counts = finish(state);
+py::tuple counts_of(JointState state) {
     const int64_t n = state.n_classes();
+    const bool weighted = state.weighted;
+    JointCounts counts = finish(std::move(state));
     auto class_counts = taken<int64_t>(std::move(counts.class_counts), {n});
-    if (!state.weighted) {
+    if (!weighted) {
         return py::make_tuple(taken<int64_t>(std::move(counts.counts), {n, n}), class_counts,
                               py::none());
     }
@@ -91,11 +92,10 @@ py::tuple confident_joint(const Labels& labels, const py::array& pred_probs,
                                                run);
     });
     if (!made) throw std::logic_error("a call that returned made no state");
-    JointState& state = *made;
-    const py::tuple counts = counts_of(state);
-    const int64_t n = state.n_classes();
-    return py::make_tuple(counts[0], taken<double>(std::move(state.thresholds), {n}), counts[1],
-                          counts[2], row_sums_of(sums));
+    const int64_t n = made->n_classes();
+    const auto used = taken<double>(std::vector<double>(made->thresholds), {n});
+    const py::tuple counts = counts_of(std::move(*made));
+    return py::make_tuple(counts[0], used, counts[1], counts[2], row_sums_of(sums));
 }
 
 template <class T>

@@ -1,6 +1,9 @@
 // The confident joint: one fused pass that finds the class each row confidently belongs to and
 // counts it under the given one.
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -8,14 +11,31 @@
 #include "joint/pass.h"
 
 namespace dqcore {
+namespace {
+
+template <class Numbers>
+void add_to(Numbers& sums, const Numbers& others) {
+    for (size_t i = 0; i < sums.size(); ++i)
+        if (others[i] != 0) sums[i] += others[i];  // most pages of a large table stay untouched
+}
+
+bool all_addable(const JointState& a, const JointState& b) {
+    return addable(a.counts, a.unsure, b.counts, b.unsure) &&
+           addable(a.weights, a.unsure_weights, b.weights, b.unsure_weights);
+}
+
+}  // namespace
 
 JointState::JointState(std::vector<double> class_thresholds, Collision rule, bool with_weights)
     : thresholds(std::move(class_thresholds)), collision(rule), weighted(with_weights) {
     const size_t n = thresholds.size();
     if (n < 1 || n > INT32_MAX)
         throw std::invalid_argument("thresholds must have 1 to 2^31 - 1 entries");
-    counts.resize(n * (n + 1));
-    if (weighted) weights.resize(n * (n + 1));
+    counts = ZeroedVector<int64_t>(n * n);
+    unsure.resize(n);
+    if (!weighted) return;
+    weights = ZeroedVector<int128>(n * n);
+    unsure_weights.resize(n);
 }
 
 void JointState::merge(const JointState& other) {
@@ -31,10 +51,12 @@ void JointState::merge(const JointState& other) {
     if (collision != other.collision) throw std::invalid_argument("states differ in collision");
     if (weighted != other.weighted)
         throw std::invalid_argument("states differ in weighted: one has weights, the other none");
-    if (!addable(counts, other.counts) || !addable(weights, other.weights))
+    if (!all_addable(*this, other))
         throw std::invalid_argument("states hold more rows together than can be counted");
-    for (size_t i = 0; i < counts.size(); ++i) counts[i] += other.counts[i];
-    for (size_t i = 0; i < weights.size(); ++i) weights[i] += other.weights[i];
+    add_to(counts, other.counts);
+    add_to(unsure, other.unsure);
+    add_to(weights, other.weights);
+    add_to(unsure_weights, other.unsure_weights);
 }
 
 std::string JointState::to_bytes() const {
@@ -44,7 +66,9 @@ std::string JointState::to_bytes() const {
     writer.put(static_cast<uint8_t>(weighted));
     writer.put(thresholds);
     writer.put(counts);
+    writer.put(unsure);
     writer.put(weights);
+    writer.put(unsure_weights);
     return std::move(writer).finish();
 }
 
@@ -58,44 +82,44 @@ JointState JointState::from_bytes(std::string_view bytes) {
     auto thresholds = reader.get_vector<double>(static_cast<uint64_t>(n));
     for (const double t : thresholds)
         if (!std::isfinite(t)) StateReader::fail("a threshold that is not finite");
-    const uint64_t cells = static_cast<uint64_t>(n) * static_cast<uint64_t>(n + 1);
-    auto counts = reader.get_vector<int64_t>(cells);
-    auto weights = reader.get_vector<int128>(weighted ? cells : 0);
-    reader.end();
-    for (const int64_t c : counts)
-        if (c < 0) StateReader::fail("a negative count");
-    for (const int128 w : weights)
-        if (w < 0) StateReader::fail("a negative weight");
-    if (!addable(counts, {}) || !addable(weights, {}))
-        StateReader::fail("more rows than can be counted");
+    const auto size = static_cast<uint64_t>(n);
     JointState state(std::move(thresholds), static_cast<Collision>(collision), weighted != 0);
-    state.counts = std::move(counts);
-    state.weights = std::move(weights);
+    state.counts = reader.get_vector<int64_t, ZeroedAllocator<int64_t>>(size * size);
+    state.unsure = reader.get_vector<int64_t>(size);
+    state.weights = reader.get_vector<int128, ZeroedAllocator<int128>>(weighted ? size * size : 0);
+    state.unsure_weights = reader.get_vector<int128>(weighted ? size : 0);
+    reader.end();
+    const auto negative = [](const auto& x) { return x < 0; };
+    if (std::any_of(state.counts.begin(), state.counts.end(), negative) ||
+        std::any_of(state.unsure.begin(), state.unsure.end(), negative))
+        StateReader::fail("a negative count");
+    if (std::any_of(state.weights.begin(), state.weights.end(), negative) ||
+        std::any_of(state.unsure_weights.begin(), state.unsure_weights.end(), negative))
+        StateReader::fail("a negative weight");
+    if (!addable(state.counts, state.unsure) || !addable(state.weights, state.unsure_weights))
+        StateReader::fail("more rows than can be counted");
     return state;
 }
 
-JointCounts finish(const JointState& state) {
-    const int64_t n = state.n_classes();
-    const auto size = static_cast<size_t>(n);
+JointCounts finish(JointState state) {
+    const auto n = state.thresholds.size();
     JointCounts result;
-    result.counts.resize(size * size);
-    result.class_counts.resize(size);
-    if (state.weighted) {
-        result.weights.resize(size * size);
-        result.class_weights.resize(size);
-    }
-    for (int64_t g = 0; g < n; ++g) {
-        int128 weight = 0;
-        for (int64_t t = -1; t < n; ++t) {
-            const auto from = static_cast<size_t>(state.cell(g, t));
-            const auto to = static_cast<size_t>(g * n + t);
-            result.class_counts[static_cast<size_t>(g)] += state.counts[from];
-            if (t >= 0) result.counts[to] = state.counts[from];
-            if (!state.weighted) continue;
-            weight += state.weights[from];
-            if (t >= 0) result.weights[to] = from_fixed(state.weights[from]);
+    result.class_counts = std::move(state.unsure);
+    for (size_t g = 0; g < n; ++g)
+        result.class_counts[g] =
+            std::accumulate(state.counts.begin() + g * n, state.counts.begin() + (g + 1) * n,
+                            result.class_counts[g]);
+    result.counts = std::move(state.counts);
+    if (!state.weighted) return result;
+    result.weights.resize(n * n);
+    result.class_weights.resize(n);
+    for (size_t g = 0; g < n; ++g) {
+        int128 weight = state.unsure_weights[g];
+        for (size_t i = g * n; i < (g + 1) * n; ++i) {
+            weight += state.weights[i];
+            result.weights[i] = from_fixed(state.weights[i]);
         }
-        if (state.weighted) result.class_weights[static_cast<size_t>(g)] = from_fixed(weight);
+        result.class_weights[g] = from_fixed(weight);
     }
     return result;
 }
@@ -112,57 +136,85 @@ JointState like(const JointState& state) {
     return JointState(state.thresholds, state.collision, state.weighted);
 }
 
-// One worker's way to add a block of rows; `n_classes` and pointers are out of the loop's way.
-class Counter {
+// One worker's counts: [given][guess + 1], column 0 for rows that no class is confident of, so that no row needs a
+// branch.
+class Table {
 public:
-    Counter(JointState& table, const JointInput& in, bool shared)
-        : n_classes_(table.n_classes()),
-          counts_(table.counts.data()),
-          weights_(table.weights.data()),
-          in_(in),
-          shared_(shared) {}
+    explicit Table(const JointState& state)
+        : n_classes_(state.n_classes()),
+          counts_(static_cast<size_t>(n_classes_ * (n_classes_ + 1))),
+          weights_(state.weighted ? counts_.size() : 0) {}
 
     template <class T>
-    void add(const joint::Block<T>& block) const {
-        if (shared_) {
-            for (int64_t r = 0; r < block.n; ++r)
-                __atomic_fetch_add(counts_ + cell(block, r), 1, __ATOMIC_RELAXED);
-        } else {
-            for (int64_t r = 0; r < block.n; ++r) ++counts_[cell(block, r)];
-        }
-        if (in_.weights.data)
-            for (int64_t r = 0; r < block.n; ++r)
-                weights_[cell(block, r)] += to_fixed(in_.weights[block.begin + r]);
+    void add(const joint::Block<T>& block, const JointInput& in) {
+        const int64_t n_classes = n_classes_;
+        int64_t* const counts = counts_.data();
+        const auto cell = [&](int64_t r) {
+            return joint::label_at(in.labels, block.begin + r, n_classes) * (n_classes + 1) +
+                   block.guess[r] + 1;
+        };
+        for (int64_t r = 0; r < block.n; ++r) ++counts[cell(r)];
+        if (!in.weights.data) return;
+        for (int64_t r = 0; r < block.n; ++r)
+            weights_[static_cast<size_t>(cell(r))] += to_fixed(in.weights[block.begin + r]);
+    }
+
+    void add_to(JointState& state) const {
+        fold(counts_, state.counts, state.unsure);
+        if (state.weighted) fold(weights_, state.weights, state.unsure_weights);
     }
 
 private:
-    template <class T>
-    int64_t cell(const joint::Block<T>& block, int64_t r) const {
-        const int64_t label = joint::label_at(in_.labels, block.begin + r, n_classes_);
-        return label * (n_classes_ + 1) + block.guess[r] + 1;
+    template <class Number>
+    void fold(const std::vector<Number>& from, ZeroedVector<Number>& table,
+              std::vector<Number>& unsure) const {
+        const auto n = static_cast<size_t>(n_classes_);
+        for (size_t g = 0; g < n; ++g) {
+            unsure[g] += from[g * (n + 1)];
+            for (size_t t = 0; t < n; ++t) table[g * n + t] += from[g * (n + 1) + t + 1];
+        }
     }
 
-    const int64_t n_classes_;
-    int64_t* const counts_;
-    int128* const weights_;
-    const JointInput& in_;
-    const bool shared_;
+    int64_t n_classes_;
+    std::vector<int64_t> counts_;
+    std::vector<int128> weights_;
 };
+
+// Adds a block of rows, without weights, to a state that other workers add to too. Its table is large and mostly out of
+// cache: all rows' entries are asked for before the first is used.
+template <class T>
+void add_shared(JointState& state, const joint::Block<T>& block, const JointInput& in) {
+    const int64_t n_classes = state.n_classes();
+    std::array<int64_t*, joint::kMostBlockRows> cells;
+    for (int64_t r = 0; r < block.n; ++r) {
+        const int64_t label = joint::label_at(in.labels, block.begin + r, n_classes);
+        int64_t* const at = block.guess[r] >= 0
+                                ? state.counts.data() + label * n_classes + block.guess[r]
+                                : state.unsure.data() + label;
+        cells[static_cast<size_t>(r)] = at;
+        __builtin_prefetch(at, 1);
+    }
+    for (int64_t r = 0; r < block.n; ++r)
+        __atomic_fetch_add(cells[static_cast<size_t>(r)], 1, __ATOMIC_RELAXED);
+}
 
 RowSums count(JointState& state, const JointInput& in, const Run& run) {
     const bool own = state.weighted || state.counts.size() * sizeof(int64_t) <= kOwnTableBytes;
-    std::vector<JointState> tables;
-    if (own) tables.assign(static_cast<size_t>(run.threads), like(state));
+    std::vector<Table> tables;
+    if (own) tables.assign(static_cast<size_t>(run.threads), Table(state));
     joint::ScanOptions options;
     options.thresholds = state.thresholds;
     options.collision = state.collision;
+    options.argmax = false;
     RowSums sums;
     joint::scan_rows(in.pred_probs, options, run, "joint", sums,
                      [&](const auto& block, int worker) {
-                         JointState& table = own ? tables[static_cast<size_t>(worker)] : state;
-                         Counter(table, in, !own).add(block);
+                         if (own)
+                             tables[static_cast<size_t>(worker)].add(block, in);
+                         else
+                             add_shared(state, block, in);
                      });
-    for (const JointState& table : tables) state.merge(table);
+    for (const Table& table : tables) table.add_to(state);
     return sums;
 }
 

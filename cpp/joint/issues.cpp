@@ -185,7 +185,7 @@ Issues label_issues(const JointInput& in, const IssueOptions& options,
             class_counts = count_classes(in);
         } else {
             RowSums sums;
-            const JointCounts counts =
+            JointCounts counts =
                 finish(confident_joint(in, thresholds, options.collision, sums, run));
             own.resize(counts.counts.size());
             calibrate({counts.counts.data(), n, n}, {counts.class_counts.data(), n},

@@ -20,6 +20,7 @@
 #include "base/fixed_point.h"
 #include "base/parallel.h"
 #include "base/view.h"
+#include "base/zeroed.h"
 
 namespace dqcore {
 
@@ -85,27 +86,24 @@ struct JointState {
     static JointState from_bytes(std::string_view bytes);
 
     int64_t n_classes() const { return static_cast<int64_t>(thresholds.size()); }
-    // [given][true + 1]; column 0 holds the rows that no class is confident of, so that a row of
-    // the table holds every row of a given class. Entry (g, t) is at g * (n_classes + 1) + t + 1.
-    int64_t cell(int64_t given, int64_t guess) const {
-        return given * (n_classes() + 1) + guess + 1;
-    }
-
     std::vector<double> thresholds;
     Collision collision;
     bool weighted;
-    std::vector<int64_t> counts;
-    std::vector<int128> weights;  // the same table of weights in 2^-64; empty without weights
+    ZeroedVector<int64_t> counts;  // (n_classes, n_classes) [given, true]
+    std::vector<int64_t> unsure;  // (n_classes,) rows that no class is confident of, by given class
+    // The same of weights in 2^-64; empty without weights.
+    ZeroedVector<int128> weights;
+    std::vector<int128> unsure_weights;
 };
 
 // What a JointState amounts to. `weights` and `class_weights` are empty without weights.
 struct JointCounts {
-    std::vector<int64_t> counts;        // (n_classes, n_classes) [given, true]
+    ZeroedVector<int64_t> counts;       // (n_classes, n_classes) [given, true]
     std::vector<double> weights;        // the same
     std::vector<int64_t> class_counts;  // (n_classes,)
     std::vector<double> class_weights;
 };
-JointCounts finish(const JointState& state);
+JointCounts finish(JointState state);
 
 // Every diagonal entry raised to 1, then each row scaled to its class's total. Counts are rounded
 // so that rows keep their totals: by largest remainder, then lower class. `result` is (K, K).

@@ -70,6 +70,8 @@ struct Block {
     T runner_up_of(int64_t r) const { return runner_up ? runner_up[r] : T(0); }
 };
 
+inline constexpr int64_t kMostBlockRows = 256;
+
 // One worker's means to read rows. T is float for halves and floats, double for doubles.
 template <class T>
 class Reader {
@@ -78,15 +80,15 @@ public:
     static int64_t block_rows(int64_t n_classes) {
         constexpr int64_t kBlockBytes = 1 << 15;
         const int64_t rows = kBlockBytes / (n_classes * int64_t{sizeof(T)});
-        return rows < 1 ? 1 : rows > 256 ? 256 : rows;
+        return rows < 1 ? 1 : rows > kMostBlockRows ? kMostBlockRows : rows;
     }
 
     // Thresholds may be empty: then no row has a guess.
     Reader(const StridedMatrix& m, const std::vector<double>& thresholds, Collision collision,
-           bool runner_up)
+           bool argmax, bool runner_up)
         : m_(m), in_place_(RowBlock<T>::in_place(m)), kernels_(simd::active()) {
         const auto rows = static_cast<size_t>(block_rows(m.cols));
-        argmax_.resize(rows);
+        if (argmax) argmax_.resize(rows);
         guess_.resize(rows);
         flags_.resize(rows);
         if (runner_up) runner_up_.resize(rows);
@@ -109,7 +111,7 @@ public:
             (terms + 16.0) * static_cast<double>(std::numeric_limits<T>::epsilon());
         scan_.least_sum = static_cast<T>(1.0 - kRowSumTolerance + slack);
         scan_.most_sum = static_cast<T>(1.0 + kRowSumTolerance - slack);
-        scan_.argmax = argmax_.data();
+        scan_.argmax = argmax ? argmax_.data() : nullptr;
         scan_.guess = guess_.data();
         scan_.runner_up = runner_up ? runner_up_.data() : nullptr;
         scan_.flags = flags_.data();
@@ -209,6 +211,7 @@ void with_type(const StridedMatrix& m, const Body& body) {
 struct ScanOptions {
     std::vector<double> thresholds;
     Collision collision = Collision::kArgmax;
+    bool argmax = true;  // whether it is wanted of every row
     bool runner_up = false;
 };
 
@@ -232,7 +235,7 @@ void scan_rows(const StridedMatrix& m, const ScanOptions& options, const Run& ru
             Hand& hand = hands[static_cast<size_t>(worker.id)];
             if (!hand.reader)
                 hand.reader = std::make_unique<Reader<T>>(m, options.thresholds, options.collision,
-                                                          options.runner_up);
+                                                          options.argmax, options.runner_up);
             for (int64_t b = begin; b < end; b += block_rows) {
                 worker.check();
                 const int64_t e = b + block_rows < end ? b + block_rows : end;

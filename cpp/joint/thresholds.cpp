@@ -98,7 +98,7 @@ ThresholdState ThresholdState::from_bytes(std::string_view bytes) {
     if (std::any_of(counts.begin(), counts.end(), [](int64_t c) { return c < 0; }) ||
         std::any_of(weights.begin(), weights.end(), [](int128 w) { return w < 0; }))
         StateReader::fail("a negative count");
-    if (!addable(counts, {}) || !addable(sums, {}) || !addable(weights, {}))
+    if (!addable(counts) || !addable(sums) || !addable(weights))
         StateReader::fail("more rows than can be counted");
     ThresholdState state(n, weighted != 0);
     state.class_counts = counts;
@@ -111,6 +111,8 @@ namespace cpu {
 namespace {
 
 constexpr int64_t kChunkRows = 1 << 14;  // some 50 us
+// Rows on their way at once, where each is lines apart: a miss takes as long as that many hits.
+constexpr int64_t kAhead = 16, kFarApart = 256;
 
 // T is uint16_t for halves.
 template <class T>
@@ -130,7 +132,13 @@ void gather(const JointInput& in, int64_t begin, int64_t end, ThresholdState& st
     const Vector<const double> weights = in.weights;
     int64_t* const counts = state.class_counts.data();
     int128* const sums = state.sums.data();
+    const int64_t hinted = std::abs(m.row_stride) >= kFarApart ? end - kAhead : begin;
     for (int64_t i = begin; i < end; ++i) {
+        if (i < hinted) {  // a hint alone: a label is used, and checked, when it is its turn
+            const int64_t c = read_once(in.labels.data + i + kAhead);
+            if (c >= 0 && c < m.cols)
+                __builtin_prefetch(m.data + (i + kAhead) * m.row_stride + c * m.col_stride);
+        }
         const int64_t c = joint::label_at(in.labels, i, m.cols);
         const double p = load<T>(m.data + i * m.row_stride + c * m.col_stride);
         if (!joint::is_probability(p)) [[unlikely]] {

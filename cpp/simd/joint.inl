@@ -4,22 +4,24 @@
 namespace {
 
 // Of the confident classes the first greatest: the rare case that the argmax is not one of them.
-template <class T>
-int32_t best_confident(const T* p, const T* low, int64_t n_classes) {
+template <class V>
+int32_t best_confident(const typename V::T* p, const typename V::T* low, int64_t n_classes) {
     int64_t best = -1;
-    for (int64_t c = 0; c < n_classes; ++c)
-        if (p[c] >= low[c] && (best < 0 || p[c] > p[best])) best = c;
+    for (int64_t c = 0; c < n_classes;) {
+        if (c + V::kWidth <= n_classes) {
+            const auto x = V::load(p + c);
+            uint32_t hits = V::at_least(x, V::load(low + c));
+            for (; hits != 0; hits &= hits - 1) {
+                const int64_t at = c + __builtin_ctz(hits);
+                if (best < 0 || p[at] > p[best]) best = at;
+            }
+            c += V::kWidth;
+        } else {
+            if (p[c] >= low[c] && (best < 0 || p[c] > p[best])) best = c;
+            ++c;
+        }
+    }
     return static_cast<int32_t>(best);
-}
-
-// Where more than one class passes, the rule for several; where one does, that one.
-template <class T>
-int32_t choose(const dqcore::simd::ProbScan<T>& s, const T* p, int64_t confident, int64_t first,
-               int64_t argmax) {
-    if (confident == 0) return -1;
-    if (confident == 1) return static_cast<int32_t>(first);
-    if (!s.among_confident || p[argmax] >= s.low[argmax]) return static_cast<int32_t>(argmax);
-    return best_confident(p, s.low, s.n_classes);
 }
 
 // A row's findings before they are written; `bad` where a value is out of range or NaN.
@@ -50,7 +52,7 @@ RowFound<typename V::T> scan_short(const dqcore::simd::ProbScan<typename V::T>& 
     int32_t guess = several ? argmax : __builtin_ctz(confident | 0x80000000u);
     guess = confident == 0 ? -1 : guess;
     if (__builtin_expect(s.among_confident && several && !(confident >> argmax & 1), 0))
-        guess = best_confident(p, s.low, s.n_classes);
+        guess = best_confident<V>(p, s.low, s.n_classes);
     T runner_up = T(0);
     if (s.runner_up) {
         T lanes[V::kWidth];
@@ -61,9 +63,34 @@ RowFound<typename V::T> scan_short(const dqcore::simd::ProbScan<typename V::T>& 
     return {argmax, guess, V::sum(padded), runner_up, false};
 }
 
-// Rows of any length: one sweep for the extremes, the sum and whether anything is confident, a
-// second, over the first level of cache, for where the greatest is.
+// Where the greatest of a row, `top`, is first.
 template <class V>
+int64_t find_top(const typename V::T* p, int64_t n_classes, typename V::T top) {
+    const auto tops = V::broadcast(top);
+    int64_t c = 0;
+    for (; c + V::kWidth <= n_classes; c += V::kWidth) {
+        const uint32_t bits = V::equal(V::load(p + c), tops);
+        if (bits) return c + __builtin_ctz(bits);
+    }
+    while (c < n_classes && p[c] != top) ++c;
+    return c;
+}
+
+// How many classes of a row are confident, counted up to 2 in a register, and the last of them.
+struct Confident {
+    uint32_t count = 0;
+    int64_t last = -1;
+
+    void add(uint32_t bits, int64_t c) {
+        count += (bits != 0 ? 1u : 0u) + ((bits & (bits - 1)) != 0 ? 1u : 0u);
+        last = bits != 0 ? c + __builtin_ctz(bits | 0x80000000u) : last;
+    }
+};
+
+// Rows of any length: one sweep for the extremes, the sum and the confident classes. Where the
+// greatest is takes a second, over the first level of cache, and is asked only where it matters: by
+// the caller, or by a row that is confident of several classes.
+template <class V, bool kSecond>
 RowFound<typename V::T> scan_long(const dqcore::simd::ProbScan<typename V::T>& s,
                                   const typename V::T* p, typename V::lanes tail) {
     using T = typename V::T;
@@ -72,24 +99,23 @@ RowFound<typename V::T> scan_long(const dqcore::simd::ProbScan<typename V::T>& s
     auto greatest = nothing, second = nothing,
          least = V::broadcast(static_cast<T>(__builtin_inf()));
     auto sum = V::broadcast(T(0));
-    uint32_t any = 0;
-    const bool want_second = s.runner_up != nullptr;
+    Confident confident;
     for (int64_t c = 0; c < full; c += V::kWidth) {
         const auto x = V::load(p + c);
-        if (want_second) second = V::max(second, V::min(greatest, x));
+        if (kSecond) second = V::max(second, V::min(greatest, x));
         greatest = V::max(greatest, x);
         least = V::min(least, x);
         sum = V::add(sum, x);
-        any |= V::at_least(x, V::load(s.low + c));
+        confident.add(V::at_least(x, V::load(s.low + c)), c);
     }
     if (full < s.n_classes) {
         const auto x = V::load_first(p + full, tail, nothing);
         const auto padded = V::load_first(p + full, tail, V::broadcast(T(0)));
-        second = V::max(second, V::min(greatest, x));
+        if (kSecond) second = V::max(second, V::min(greatest, x));
         greatest = V::max(greatest, x);
         least = V::min(least, padded);
         sum = V::add(sum, padded);
-        any |= V::at_least(x, V::load(s.low + full));
+        confident.add(V::at_least(x, V::load(s.low + full)), full);
     }
     const T top = V::greatest(greatest), total = V::sum(sum);
     // An extreme may have lost a NaN; the sum has not.
@@ -97,28 +123,13 @@ RowFound<typename V::T> scan_long(const dqcore::simd::ProbScan<typename V::T>& s
     if (!(V::at_least(least, V::broadcast(s.least)) == kAll && top <= s.greatest) || total != total)
         return {0, -1, T(0), T(0), true};
 
-    int64_t argmax = 0;
-    const auto tops = V::broadcast(top);
-    for (uint32_t bits = 0; argmax < full; argmax += V::kWidth) {
-        bits = V::equal(V::load(p + argmax), tops);
-        if (bits) {
-            argmax += __builtin_ctz(bits);
-            break;
-        }
-    }
-    while (argmax < s.n_classes && p[argmax] != top) ++argmax;  // in the tail, if not found yet
-
-    int32_t guess = -1;
-    if (p[argmax] >= s.low[argmax]) {  // then every rule agrees
-        guess = static_cast<int32_t>(argmax);
-    } else if (any) {
-        int64_t confident = 0, first = -1;
-        for (int64_t c = 0; c < s.n_classes && confident < 2; ++c)
-            if (p[c] >= s.low[c] && confident++ == 0) first = c;
-        guess = choose(s, p, confident, first, argmax);
-    }
+    const bool several = confident.count > 1;
+    const int64_t argmax = kSecond || s.argmax || several ? find_top<V>(p, s.n_classes, top) : 0;
+    auto guess = static_cast<int32_t>(several ? argmax : confident.last);
+    if (several && s.among_confident && !(top >= s.low[argmax]))
+        guess = best_confident<V>(p, s.low, s.n_classes);
     T runner_up = T(0);
-    if (want_second) {  // in the argmax's own lane it is that lane's second
+    if (kSecond) {  // in the argmax's own lane it is that lane's second
         T lanes[V::kWidth];
         V::store(lanes, greatest);
         lanes[argmax % V::kWidth] = static_cast<T>(-__builtin_inf());
@@ -128,7 +139,7 @@ RowFound<typename V::T> scan_long(const dqcore::simd::ProbScan<typename V::T>& s
 }
 
 // Rows [begin, end) one after the other.
-template <class V>
+template <class V, bool kSecond>
 uint8_t scan_rows(const dqcore::simd::ProbScan<typename V::T>& s, int64_t begin, int64_t end) {
     using T = typename V::T;
     const bool is_short = s.n_classes <= V::kWidth;
@@ -139,13 +150,13 @@ uint8_t scan_rows(const dqcore::simd::ProbScan<typename V::T>& s, int64_t begin,
     for (int64_t r = begin; r < end; ++r) {
         const T* p = reinterpret_cast<const T*>(s.rows + r * s.row_stride);
         const RowFound<T> row =
-            is_short ? scan_short<V>(s, p, tail, low) : scan_long<V>(s, p, tail);
+            is_short ? scan_short<V>(s, p, tail, low) : scan_long<V, kSecond>(s, p, tail);
         const bool suspicious = !(row.sum >= s.least_sum && row.sum <= s.most_sum);
         uint8_t flag = suspicious ? dqcore::simd::kSuspiciousSum : 0;
         if (row.bad) flag = dqcore::simd::kBadRow;
-        s.argmax[r] = static_cast<int32_t>(row.argmax);
+        if (s.argmax) s.argmax[r] = static_cast<int32_t>(row.argmax);
         s.guess[r] = row.guess;
-        if (s.runner_up) s.runner_up[r] = row.runner_up;
+        if (kSecond) s.runner_up[r] = row.runner_up;
         s.flags[r] = flag;
         all |= flag;
     }
@@ -154,7 +165,7 @@ uint8_t scan_rows(const dqcore::simd::ProbScan<typename V::T>& s, int64_t begin,
 
 template <class V>
 uint8_t scan(const dqcore::simd::ProbScan<typename V::T>& s) {
-    return scan_rows<V>(s, 0, s.n);
+    return s.runner_up ? scan_rows<V, true>(s, 0, s.n) : scan_rows<V, false>(s, 0, s.n);
 }
 
 // What C::kRows rows amount to, class by class. `confident` holds how many classes are, in units of
@@ -202,7 +213,7 @@ uint8_t flag_rows(const dqcore::simd::ProbScan<typename C::T>& s, int64_t begin,
         uint8_t flag = fine >> r & 1 ? 0 : dqcore::simd::kSuspiciousSum;
         if (!(in_range >> r & 1)) {
             flag = dqcore::simd::kBadRow;
-            s.argmax[begin + r] = 0;
+            if (s.argmax) s.argmax[begin + r] = 0;
             s.guess[begin + r] = -1;
             if (s.runner_up) s.runner_up[begin + r] = 0;
         }
@@ -212,7 +223,7 @@ uint8_t flag_rows(const dqcore::simd::ProbScan<typename C::T>& s, int64_t begin,
     return all;
 }
 
-template <class C, bool kSecond>
+template <class V, class C, bool kSecond>
 uint8_t scan_group(const dqcore::simd::ProbScan<typename C::T>& s, int64_t begin) {
     const char* rows = s.rows + begin * s.row_stride;
     const ColumnsFound<C> f = sweep<C, kSecond>(s, rows);
@@ -220,7 +231,7 @@ uint8_t scan_group(const dqcore::simd::ProbScan<typename C::T>& s, int64_t begin
     const auto none = C::above(C::whole(kOne), f.confident);
     auto guess = C::choose(several, f.argmax, C::low_half(f.confident));
     guess = C::choose(none, C::whole(-1), guess);
-    C::store(s.argmax + begin, f.argmax);
+    if (s.argmax) C::store(s.argmax + begin, f.argmax);
     C::store(s.guess + begin, guess);
     if (kSecond) C::store(s.runner_up + begin, f.second);
     // A NaN may be lost in an extreme, never in the sum.
@@ -235,7 +246,7 @@ uint8_t scan_group(const dqcore::simd::ProbScan<typename C::T>& s, int64_t begin
         for (uint32_t rest = C::bits(C::both(several, in_range)); rest != 0; rest &= rest - 1) {
             const int64_t r = __builtin_ctz(rest);
             const auto* p = reinterpret_cast<const typename C::T*>(rows + r * s.row_stride);
-            s.guess[begin + r] = best_confident(p, s.low, s.n_classes);
+            s.guess[begin + r] = best_confident<V>(p, s.low, s.n_classes);
         }
     }
     if (__builtin_expect(C::bits(fine) != kAll, 0))
@@ -253,8 +264,8 @@ uint8_t scan_short_or_long(const dqcore::simd::ProbScan<typename V::T>& s) {
     uint8_t all = 0;
     int64_t r = 0;
     for (; r + C::kRows <= s.n; r += C::kRows)
-        all |= s.runner_up ? scan_group<C, true>(s, r) : scan_group<C, false>(s, r);
-    return all | scan_rows<V>(s, r, s.n);
+        all |= s.runner_up ? scan_group<V, C, true>(s, r) : scan_group<V, C, false>(s, r);
+    return all | (s.runner_up ? scan_rows<V, true>(s, r, s.n) : scan_rows<V, false>(s, r, s.n));
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ struct ProbScan {
     bool among_confident;
     T least, greatest;      // values outside make a row bad
     T least_sum, most_sum;  // sums outside make a row suspicious
-    int32_t* argmax;        // (n,)
+    int32_t* argmax;        // (n,), or null where it is not wanted
     int32_t* guess;         // (n,)
     T* runner_up;           // (n,), or null where it is not wanted
     uint8_t* flags;         // (n,) of kBadRow and kSuspiciousSum
