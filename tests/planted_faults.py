@@ -765,6 +765,49 @@ FAULTS = [
         "else np.zeros_like(rate)",
         "tests/test_slices.py::test_nothing_errs",
     ),
+    # ---- metrics of groups ----
+    Fault(
+        "metrics: a crossing goes into a table that is too wide",
+        "cpp/slices/crossings.cpp",
+        "return holds(table.columns, wanted) ||",
+        "return table.columns.size() > 0 ||",
+        "tests/test_metrics.py::test_native_counts_are_the_references",
+    ),
+    Fault(
+        "metrics: Brier's score forgets the label",
+        "cpp/joint/confidence.cpp",
+        "(c == label ? 1.0 : 0.0)",
+        "(c == 0 ? 1.0 : 0.0)",
+        "tests/test_metrics.py::test_native_confidences_are_the_references",
+    ),
+    Fault(
+        "metrics: the first group takes the whole set's place",
+        "python/dqcore/metrics.py",
+        "    keep[0] = True\n",
+        "",
+        "tests/test_metrics.py::test_what_is_shown",
+    ),
+    Fault(
+        "metrics: recall is of those predicted positive",
+        "python/dqcore/metrics.py",
+        "            (both, positive),\n",
+        "            (both, selected),\n",
+        "tests/test_metrics.py::test_rates_are_those_of_scikit_learn",
+    ),
+    Fault(
+        "metrics: gaps forget how many pairs they were picked from",
+        "python/dqcore/_groups.py",
+        "(1.0 - self.confidence) / pairs",
+        "(1.0 - self.confidence)",
+        "tests/test_metrics.py::test_a_gap_of_many_groups_is_told_at_a_shared_confidence",
+    ),
+    Fault(
+        "metrics: every bin is told at the whole confidence",
+        "python/dqcore/metrics.py",
+        "(1.0 - confidence) / shared",
+        "(1.0 - confidence)",
+        "tests/test_metrics.py::test_the_interval_of_the_calibration_error_holds_the_truth",
+    ),
     # ---- what comes in ----
     Fault(
         "inputs: the last row of features is not looked at",

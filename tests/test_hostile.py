@@ -48,6 +48,7 @@ SPEC = {"a": [0, 1, 2], "b": [0, 1]}
 JOINT = dq.confident_joint(LABELS, PROBS)
 AUDIT = dq.audit(LABELS, features=FEATURES, pred_probs=PROBS, columns=COLUMNS, k=3)
 TABLE = dq.slice_errors(ERRORS, COLUMNS)
+METRICS = dq.group_metrics(LABELS, LABELS[::-1], {"a": LABELS}, positive=1)
 CSR = GRAPH.to_csr()
 
 
@@ -98,6 +99,9 @@ RIGHT = {
     "ConsistentNoise.from_counts": Right(
         lambda: dq.ConsistentNoise.from_counts, {"counts": JOINT.counts}
     ),
+    "GroupMetrics.difference": Right(lambda: METRICS.difference, {"names": "a"}),
+    "GroupMetrics.parity": Right(lambda: METRICS.parity, {"names": "a"}),
+    "GroupMetrics.ratio": Right(lambda: METRICS.ratio, {"names": "a"}),
     "IssueState": Right(lambda: dq.IssueState, {"joint": JOINT}),
     "IssueState.from_bytes": Right(
         lambda: dq.IssueState.from_bytes, {"data": dq.IssueState(JOINT).to_bytes()}
@@ -218,6 +222,16 @@ RIGHT = {
             "quality": np.linspace(0, 1, N),
         },
     ),
+    "group_metrics": Right(
+        lambda: dq.group_metrics,
+        {
+            "labels": LABELS,
+            "predictions": LABELS[::-1],
+            "columns": COLUMNS,
+            "pred_probs": PROBS,
+            "positive": 1,
+        },
+    ),
     "knn_disagreement": Right(
         lambda: dq.knn_disagreement, {"labels": LABELS, "graph": GRAPH, "n_classes": CLASSES}
     ),
@@ -247,6 +261,7 @@ RIGHT = {
 # Read by the row, or by the class; each holds numbers, some of which must be refused wherever they stand.
 REFUSED = {
     "labels": [-2, CLASSES, 2**31 - 1, np.nan, np.inf, 0.5],
+    "predictions": [-2, CLASSES, 2**31 - 1, np.nan, np.inf, 0.5],
     "pred_probs": [np.nan, np.inf, -np.inf, -1.0, 2.5, -0.01, 1e300],
     "features": [np.nan, np.inf, -np.inf, 1e300],
     "queries": [np.nan, np.inf, -np.inf, 1e300],
@@ -277,6 +292,8 @@ GIVEN = {
     "ConsistentNoise",
     "Interval",
     "JointIntervals",
+    "Gap",
+    "GroupMetrics",
     "KnnDisagreement",
     "LabelIssues",
     "LatentEstimates",

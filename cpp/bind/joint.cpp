@@ -12,6 +12,7 @@
 
 #include "bind/array.h"
 #include "bind/run.h"
+#include "joint/confidence.h"
 
 namespace dqcore::bind {
 namespace {
@@ -121,6 +122,17 @@ Array<double> label_quality(const Labels& labels, const py::array& pred_probs,
         DQCORE_BACKEND::label_quality(in, quality_of(method), adjust, quality.view, run);
     });
     return quality.array;
+}
+
+py::tuple confidences(const Labels& labels, const py::array& pred_probs, int64_t threads,
+                      py::object progress) {
+    const JointInput in = input_of(labels, pred_probs, {});
+    NewVector<double> confidence(in.labels.size), brier(in.labels.size);
+    NewVector<int32_t> predicted(in.labels.size);
+    PythonRun(threads, std::move(progress)).call([&](const Run& run) {
+        DQCORE_BACKEND::confidences(in, {confidence.view, predicted.view, brier.view}, run);
+    });
+    return py::make_tuple(confidence.array, predicted.array, brier.array);
 }
 
 IssueOptions options_of(const std::string& filter_by, const std::string& rank_by,
@@ -307,6 +319,9 @@ void joint(py::module_& m) {
     m.def("label_quality", &label_quality, py::arg("labels").noconvert(),
           py::arg("pred_probs").noconvert(), py::kw_only(), py::arg("method"), py::arg("adjust"),
           py::arg("threads"), py::arg("progress"));
+    m.def("confidences", &confidences, py::arg("labels").noconvert(),
+          py::arg("pred_probs").noconvert(), py::kw_only(), py::arg("threads"),
+          py::arg("progress"));
     m.def("label_issues", &label_issues, py::arg("labels").noconvert(),
           py::arg("pred_probs").noconvert(), py::kw_only(), py::arg("filter_by"),
           py::arg("rank_by"), py::arg("joint").noconvert(), py::arg("collision"),

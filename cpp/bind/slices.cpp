@@ -96,9 +96,23 @@ py::tuple slice_errors(const py::array& errors, const std::vector<py::array>& co
     return finish(state, min_support);
 }
 
+py::tuple group_counts(const py::array& errors, const std::vector<py::array>& codes,
+                       std::vector<int64_t> n_categories,
+                       std::vector<std::vector<int32_t>> crossings, int64_t error_exponent,
+                       int64_t threads, py::object progress) {
+    const auto level = static_cast<int64_t>(n_categories.size());
+    room::SliceState state(
+        {std::move(n_categories), level, error_exponent, {}, std::move(crossings)});
+    update(state, errors, codes, threads, std::move(progress));
+    return finish(state, 1);
+}
+
 }  // namespace
 
 void slices(py::module_& m) {
+    m.def("group_counts", &group_counts, py::arg("errors").noconvert(), py::arg("codes"),
+          py::arg("n_categories"), py::kw_only(), py::arg("crossings"), py::arg("error_exponent"),
+          py::arg("threads"), py::arg("progress"));
     m.def("slice_errors", &slice_errors, py::arg("errors").noconvert(), py::arg("codes"),
           py::arg("n_categories"), py::kw_only(), py::arg("max_level"), py::arg("error_exponent"),
           py::arg("min_support"), py::arg("threads"), py::arg("progress"));

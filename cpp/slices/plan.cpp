@@ -11,13 +11,9 @@
 namespace dqcore::cpu {
 namespace {
 
-// 2^15 cells of 8 bytes: two or three such tables fit a core's second-level cache.
-constexpr int64_t kWideCells = 1 << 15;
 // Columns tried for a table: those from its first one on. Keeps a plan over hundreds of columns
 // linear in the number of crossings.
 constexpr int32_t kCandidates = 64;
-// All tables of one worker together: 256 MiB of 0/1 counts.
-constexpr int64_t kAllCells = 1 << 25;
 
 using Columns = std::vector<int32_t>;
 

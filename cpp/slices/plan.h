@@ -25,4 +25,14 @@ struct SlicePlan {
 // Throws std::invalid_argument where there are too many crossings or one has 2^128 cells.
 SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_level);
 
+// The same for these crossings alone. Throws std::invalid_argument where one has no columns, or not
+// ascending ones of those there are.
+SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
+                         const std::vector<std::vector<int32_t>>& crossings);
+
+// 2^15 cells of 8 bytes: two or three such tables fit a core's second-level cache.
+inline constexpr int64_t kWideCells = 1 << 15;
+// All tables of one worker together: 256 MiB of 0/1 counts.
+inline constexpr int64_t kAllCells = 1 << 25;
+
 }  // namespace dqcore::cpu

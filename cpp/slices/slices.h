@@ -48,6 +48,9 @@ struct SliceSpec {
     int64_t max_level = 1;
     int64_t error_exponent = 0;  // in [-kMostExponent, kMostExponent]
     std::string description;     // the caller's; states with different ones refuse to merge
+    // These crossings alone instead of all of up to max_level: columns ascending, in the order of the
+    // result. Not written to bytes.
+    std::vector<std::vector<int32_t>> crossings = {};
 };
 
 inline constexpr int64_t kMostExponent = 400;         // squares of sums stay finite

@@ -92,7 +92,9 @@ void append(SliceCounts& out, const Table& table, uint128 key, const Cell& cell,
 SliceState::SliceState(SliceSpec spec) : spec_(std::move(spec)) {
     check_spec(spec_);
     tables_ = std::make_unique<SliceTables>(
-        spec_, std::make_shared<const SlicePlan>(plan_slices(spec_.n_categories, spec_.max_level)));
+        spec_, std::make_shared<const SlicePlan>(
+                   spec_.crossings.empty() ? plan_slices(spec_.n_categories, spec_.max_level)
+                                           : plan_crossings(spec_.n_categories, spec_.crossings)));
 }
 
 SliceState::~SliceState() = default;

@@ -1,6 +1,7 @@
 """dqcore finds what is wrong with a data set, exactly and fast."""
 
 from ._backend import BackendError
+from ._groups import Gap, GroupMetrics
 
 # `audit` is a folder of modules too; the name belongs to the function, see audit/__init__.py.
 from .audit.audit import audit
@@ -15,6 +16,7 @@ from .joint_results import ConfidentJoint, LabelIssues
 from .joint_states import IssueState, JointState, ThresholdState
 from .joint_tables import ClassQuality, OverlappingClasses
 from .knn import KnnDisagreement, KnnGraph, KnnState, knn_disagreement, knn_graph
+from .metrics import group_metrics
 from .neighbours import NearDuplicates, Outliers, near_duplicates, outliers
 from .reference.latent import LatentEstimates
 from .similar import SimilarRows, find_similar
@@ -27,6 +29,8 @@ __all__ = [
     "ConfidentJoint",
     "ConsistentNoise",
     "CorruptFileError",
+    "Gap",
+    "GroupMetrics",
     "Interval",
     "IssueState",
     "JointIntervals",
@@ -50,6 +54,7 @@ __all__ = [
     "confident_joint",
     "consistent_noise",
     "find_similar",
+    "group_metrics",
     "knn_disagreement",
     "knn_graph",
     "label_issues",

@@ -97,6 +97,9 @@ def label_quality(
     threads: int,
     progress: _Progress,
 ) -> _Float64: ...
+def confidences(
+    labels: _Int32, pred_probs: NDArray[np.floating], *, threads: int, progress: _Progress
+) -> tuple[_Float64, _Int32, _Float64]: ...
 def label_issues(
     labels: _Int32,
     pred_probs: NDArray[np.floating],
@@ -215,6 +218,16 @@ def slice_errors(
     max_level: int,
     error_exponent: int,
     min_support: int,
+    threads: int,
+    progress: _Progress,
+) -> _Slices: ...
+def group_counts(
+    errors: NDArray[Any],
+    codes: Sequence[NDArray[np.integer]],
+    n_categories: Sequence[int],
+    *,
+    crossings: Sequence[Sequence[int]],
+    error_exponent: int,
     threads: int,
     progress: _Progress,
 ) -> _Slices: ...

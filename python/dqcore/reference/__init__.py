@@ -6,6 +6,7 @@ Each function has the signature of its public twin and gives the same bits. Noth
 from .bootstrap import bootstrap_joint, confident_classes
 from .joint import calibrate, confident_joint, label_issues, label_quality
 from .knn import knn_disagreement, knn_graph
+from .metrics import confidences, group_counts
 from .neighbours import near_duplicates, outliers
 from .similar import find_similar
 from .slices import slice_errors
@@ -13,9 +14,11 @@ from .slices import slice_errors
 __all__ = [
     "bootstrap_joint",
     "calibrate",
+    "confidences",
     "confident_classes",
     "confident_joint",
     "find_similar",
+    "group_counts",
     "knn_disagreement",
     "knn_graph",
     "label_issues",

@@ -1,0 +1,77 @@
+// Tables for given crossings, such as those of the columns of groups with the label. A crossing goes
+// into a table that holds its columns, or widens one that stays small, or gets one of its own.
+#include <algorithm>
+#include <iterator>
+#include <numeric>
+#include <stdexcept>
+
+#include "slices/plan.h"
+#include "slices/slices.h"
+#include "slices/table.h"
+
+namespace dqcore::cpu {
+namespace {
+
+using Columns = std::vector<int32_t>;
+
+void check(const std::vector<int64_t>& n_categories, const std::vector<Columns>& crossings) {
+    const auto m = static_cast<int64_t>(n_categories.size());
+    if (static_cast<int64_t>(crossings.size()) > kMostCrossings)
+        throw std::invalid_argument("there are too many crossings");
+    for (const Columns& columns : crossings) {
+        const bool ascending =
+            std::adjacent_find(columns.begin(), columns.end(),
+                               [](int32_t a, int32_t b) { return a >= b; }) == columns.end();
+        if (columns.empty() || !ascending || columns.front() < 0 || columns.back() >= m)
+            throw std::invalid_argument("crossings must be of ascending columns");
+    }
+}
+
+bool holds(const Columns& table, const Columns& crossing) {
+    return std::includes(table.begin(), table.end(), crossing.begin(), crossing.end());
+}
+
+Columns united(const Columns& a, const Columns& b) {
+    Columns both;
+    std::set_union(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+    return both;
+}
+
+}  // namespace
+
+SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
+                         const std::vector<Columns>& crossings) {
+    check(n_categories, crossings);
+    SlicePlan plan;
+    std::vector<size_t> order(crossings.size());  // those of most columns first: they hold others
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return crossings[a].size() > crossings[b].size(); });
+    for (const size_t i : order) {
+        const Columns& wanted = crossings[i];
+        const auto fits = [&](const SlicePlan::TablePlan& table) {
+            return holds(table.columns, wanted) ||
+                   table_cells(united(table.columns, wanted), n_categories) <= uint128{kWideCells};
+        };
+        const auto found = std::find_if(plan.tables.begin(), plan.tables.end(), fits);
+        if (found == plan.tables.end()) {
+            plan.tables.push_back({wanted, false});
+        } else {
+            found->columns = united(found->columns, wanted);
+        }
+    }
+    uint128 used = 0;
+    for (auto& table : plan.tables) {
+        const uint128 cells = table_cells(table.columns, n_categories);
+        table.dense = cells <= uint128{kDenseCells} && used + cells <= uint128{kAllCells};
+        if (table.dense) used += cells;
+    }
+    for (const Columns& wanted : crossings) {
+        size_t from = 0;
+        while (!holds(plan.tables[from].columns, wanted)) ++from;
+        plan.crossings.push_back({wanted, static_cast<int32_t>(from)});
+    }
+    return plan;
+}
+
+}  // namespace dqcore::cpu
