@@ -211,6 +211,10 @@ RIGHT = {
             "thresholds": JOINT.thresholds,
         },
     ),
+    "find_slices": Right(
+        lambda: dq.find_slices,
+        {"errors": ERRORS, "columns": COLUMNS, "weights": np.ones(N), "min_support": 1},
+    ),
     "find_similar": Right(
         lambda: dq.find_similar,
         {
@@ -301,7 +305,9 @@ GIVEN = {
     "Outliers",
     "OverlappingClasses",
     "SimilarRows",
+    "LevelSearch",
     "Slice",
+    "SliceSearch",
     "SliceTable",
 }
 # Take arrays as they hold them, and no others.
@@ -358,7 +364,9 @@ def number_arguments():
 DOCUMENTED = (ValueError, TypeError, MemoryError, OSError, IndexError, dq.BackendError)
 # A merge tells the parameter that differs.
 NAMED = {"other": r"\bother\b|^ValueError: states differ in "}
-NOT_COMPARED = {"stats", "provenance"}
+# How to run, and when to stop: what the reference takes no notice of.
+RUN = {"backend", "threads", "progress", "time_limit", "max_candidates"}
+NOT_COMPARED = {"stats", "provenance", "levels"}  # of a search: the reference has none
 
 
 class OwnError(Exception):
@@ -421,7 +429,7 @@ def judge(name, argument, value, *, expected=None, refused=None, accepted=False)
         return None
     if refused is not None:
         return f"accepted: {got!r}"[:300]
-    if expected is None and argument not in ("backend", "threads", "progress"):
+    if expected is None and argument not in RUN:
         reference = {"backend": "reference"} if "backend" in parameters(CALLS[name]) else {}
         expected = right(**{argument: plain(value)}, **reference)
     if expected is not None and not same(got, expected):

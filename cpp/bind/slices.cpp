@@ -8,6 +8,7 @@
 
 #include "bind/array.h"
 #include "bind/run.h"
+#include "slices/search.h"
 
 namespace dqcore::bind {
 namespace {
@@ -36,15 +37,21 @@ room::CodeColumn code_column(const py::array& a) {
     return column;
 }
 
-room::SliceInput slice_input(const py::array& errors, const std::vector<py::array>& codes) {
+room::ErrorColumn error_column(const py::array& errors) {
     check_column(errors);
-    room::SliceInput in;
-    in.errors.data = static_cast<const char*>(errors.data());
-    in.errors.flags = errors.dtype().kind() == 'u' && errors.itemsize() == 1;
-    if (!in.errors.flags && !(errors.dtype().kind() == 'f' && errors.itemsize() == 8))
+    room::ErrorColumn column;
+    column.data = static_cast<const char*>(errors.data());
+    column.flags = errors.dtype().kind() == 'u' && errors.itemsize() == 1;
+    if (!column.flags && !(errors.dtype().kind() == 'f' && errors.itemsize() == 8))
         throw py::type_error("expected uint8 or float64 errors");
-    in.errors.size = errors.shape(0);
-    in.errors.stride = errors.strides(0);
+    column.size = errors.shape(0);
+    column.stride = errors.strides(0);
+    return column;
+}
+
+room::SliceInput slice_input(const py::array& errors, const std::vector<py::array>& codes) {
+    room::SliceInput in;
+    in.errors = error_column(errors);
     for (const py::array& column : codes) {
         in.columns.push_back(code_column(column));
         if (in.columns.back().size != in.errors.size)
@@ -65,11 +72,12 @@ Array<int32_t> new_matrix(const std::vector<int32_t>& values, int64_t cols) {
 
 // In the order of reference.slices.SliceCounts.
 py::tuple counts_tuple(const room::SliceCounts& c) {
-    return py::make_tuple(new_matrix(c.predicate_columns, c.width),
-                          new_matrix(c.predicate_codes, c.width), new_array(c.size),
-                          new_array(c.error_sum), new_array(c.rest_error_sum),
-                          new_array(c.max_error), new_array(c.deviation),
-                          new_array(c.rest_deviation), c.n_rows, c.total_error_sum, c.binary);
+    return py::make_tuple(
+        new_matrix(c.predicate_columns, c.width), new_matrix(c.predicate_codes, c.width),
+        new_array(c.size), new_array(c.error_sum), new_array(c.rest_error_sum),
+        new_array(c.max_error), new_array(c.deviation), new_array(c.rest_deviation), c.n_rows,
+        c.total_error_sum, c.binary, new_array(c.weight), new_array(c.weight_squares),
+        c.total_weight, c.total_weight_squares);
 }
 
 void update(room::SliceState& state, const py::array& errors, const std::vector<py::array>& codes,
@@ -107,6 +115,50 @@ py::tuple group_counts(const py::array& errors, const std::vector<py::array>& co
     return finish(state, 1);
 }
 
+// In the order of reference.slices.FoundSlices.
+py::tuple found_tuple(const room::FoundSlices& f) {
+    std::vector<int64_t> levels;
+    for (const room::LevelCounts& l : f.levels) {
+        levels.insert(levels.end(), {l.candidates, l.bounded, l.evaluated, l.settled, l.kept});
+    }
+    return py::make_tuple(
+        counts_tuple(f.counts), new_array(f.score), new_array(f.redundant),
+        static_cast<int>(f.stop), f.bound,
+        Array<int64_t>({static_cast<int64_t>(f.levels.size()), int64_t{5}}, levels.data()));
+}
+
+py::tuple find_slices(const py::array& errors, const std::vector<py::array>& codes,
+                      std::vector<int64_t> n_categories, const py::object& weights, int64_t k,
+                      double alpha, int64_t max_level, int64_t min_support, int64_t error_exponent,
+                      int64_t weight_exponent, int64_t max_candidates, double time_limit,
+                      int64_t most_bytes, int64_t threads, py::object progress) {
+    room::SearchInput in;
+    in.rows = slice_input(errors, codes);
+    py::array weight_array;
+    in.weighted = !weights.is_none();
+    if (in.weighted) {
+        weight_array = weights.cast<py::array>();
+        in.weights = error_column(weight_array);
+        if (in.weights.flags) throw py::type_error("expected float64 weights");
+        if (in.weights.size != in.rows.errors.size)
+            throw py::value_error("errors and weights differ in length");
+    }
+    const room::SearchSpec spec{std::move(n_categories),
+                                k,
+                                alpha,
+                                max_level,
+                                min_support,
+                                error_exponent,
+                                weight_exponent,
+                                max_candidates,
+                                time_limit,
+                                most_bytes};
+    PythonRun python(threads, std::move(progress));
+    room::FoundSlices found;
+    python.call([&](const Run& run) { found = room::find_slices(in, spec, run); });
+    return found_tuple(found);
+}
+
 }  // namespace
 
 void slices(py::module_& m) {
@@ -116,6 +168,11 @@ void slices(py::module_& m) {
     m.def("slice_errors", &slice_errors, py::arg("errors").noconvert(), py::arg("codes"),
           py::arg("n_categories"), py::kw_only(), py::arg("max_level"), py::arg("error_exponent"),
           py::arg("min_support"), py::arg("threads"), py::arg("progress"));
+    m.def("find_slices", &find_slices, py::arg("errors").noconvert(), py::arg("codes"),
+          py::arg("n_categories"), py::kw_only(), py::arg("weights"), py::arg("k"),
+          py::arg("alpha"), py::arg("max_level"), py::arg("min_support"), py::arg("error_exponent"),
+          py::arg("weight_exponent"), py::arg("max_candidates"), py::arg("time_limit"),
+          py::arg("most_bytes"), py::arg("threads"), py::arg("progress"));
     py::class_<room::SliceState>(m, "SliceState")
         .def(py::init([](std::vector<int64_t> n_categories, int64_t max_level,
                          int64_t error_exponent, std::string description) {

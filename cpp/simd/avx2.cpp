@@ -7,6 +7,7 @@
 #include "simd/bytes.inl"
 #include "simd/joint.inl"
 #include "simd/knn.inl"
+#include "simd/slices.inl"
 
 const dqcore::simd::Kernels dqcore::simd::avx2{
     .isa = "avx2",
@@ -25,4 +26,6 @@ const dqcore::simd::Kernels dqcore::simd::avx2{
     .scan_probs32 = &scan_short_or_long<Prob32, Columns32>,
     .scan_probs64 = &scan_short_or_long<Prob64, Columns64>,
     .widen_halves = &widen_halves,
+    .count_common = &count_common,
+    .keep_common = &keep_common,
 };

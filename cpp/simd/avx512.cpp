@@ -6,6 +6,7 @@
 //
 #include "simd/joint.inl"
 #include "simd/knn.inl"
+#include "simd/slices.inl"
 
 const dqcore::simd::Kernels dqcore::simd::avx512{
     .isa = "avx512",
@@ -24,4 +25,6 @@ const dqcore::simd::Kernels dqcore::simd::avx512{
     .scan_probs32 = &scan_short_or_long<Prob32, Columns32>,
     .scan_probs64 = &scan_short_or_long<Prob64, Columns64>,
     .widen_halves = &widen_halves,
+    .count_common = &count_common,
+    .keep_common = &keep_common,
 };

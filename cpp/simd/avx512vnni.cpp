@@ -6,6 +6,8 @@
 //
 #include "simd/joint.inl"
 #include "simd/knn.inl"
+#define SLICES_VPOPCNTDQ
+#include "simd/slices.inl"
 #include "simd/vnni.inl"
 
 const dqcore::simd::Kernels dqcore::simd::avx512vnni{
@@ -25,4 +27,6 @@ const dqcore::simd::Kernels dqcore::simd::avx512vnni{
     .scan_probs32 = &scan_short_or_long<Prob32, Columns32>,
     .scan_probs64 = &scan_short_or_long<Prob64, Columns64>,
     .widen_halves = &widen_halves,
+    .count_common = &count_common,
+    .keep_common = &keep_common,
 };

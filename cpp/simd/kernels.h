@@ -94,6 +94,14 @@ struct Kernels {
 
     // n halves at any address as floats; exact.
     void (*widen_halves)(const char* halves, float* out, int64_t n);
+
+    // ---- slices (simd/slices.inl) ----
+
+    // Bits that a and b have in common; words is a multiple of 8.
+    int64_t (*count_common)(const uint64_t* a, const uint64_t* b, int64_t words);
+
+    // These bits themselves; out may be a.
+    void (*keep_common)(const uint64_t* a, const uint64_t* b, int64_t words, uint64_t* out);
 };
 
 extern const Kernels scalar;

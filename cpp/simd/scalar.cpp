@@ -5,6 +5,7 @@
 //
 #include "simd/joint.inl"
 #include "simd/knn.inl"
+#include "simd/slices.inl"
 
 const dqcore::simd::Kernels dqcore::simd::scalar{
     .isa = "scalar",
@@ -23,4 +24,6 @@ const dqcore::simd::Kernels dqcore::simd::scalar{
     .scan_probs32 = &scan<Prob32>,
     .scan_probs64 = &scan<Prob64>,
     .widen_halves = &widen_halves,
+    .count_common = &count_common,
+    .keep_common = &keep_common,
 };

@@ -69,6 +69,8 @@ struct SliceCounts {
     int64_t n_rows = 0;                             // of the whole set
     double total_error_sum = 0;                     // of the whole set
     bool binary = true;                             // every error was 0 or 1
+    std::vector<double> weight, weight_squares;     // sums; rows where there are no weights
+    double total_weight = 0, total_weight_squares = 0;
 };
 
 class SliceTables;  // cpp/slices/tables.h

@@ -79,6 +79,8 @@ void append(SliceCounts& out, const Table& table, uint128 key, const Cell& cell,
                                                 : -1);
     }
     out.size.push_back(cell.size);
+    out.weight.push_back(static_cast<double>(cell.size));
+    out.weight_squares.push_back(static_cast<double>(cell.size));
     out.error_sum.push_back(unit.sum(cell.sum));
     out.rest_error_sum.push_back(unit.sum(all.sum - cell.sum));
     out.max_error.push_back(cell.max);
@@ -163,6 +165,7 @@ SliceCounts SliceState::finish(int64_t min_support) const {
     Cell all;
     tables_->tables[0].each([&](uint128, const Cell& cell) { all.add(cell); });
     out.total_error_sum = tables_->unit.sum(all.sum);
+    out.total_weight = out.total_weight_squares = static_cast<double>(n_rows_);
     const auto emit = [&](const Table& table) {
         table.each_sorted([&](uint128 key, const Cell& cell) {
             if (cell.size < min_support) return;

@@ -32,7 +32,7 @@ void each_element(const char* data, int64_t stride, int64_t rows, const Body& bo
     }
 }
 
-[[noreturn]] void bad_code(size_t column, int64_t row, int64_t n_categories) {
+[[noreturn]] void bad_code(int64_t column, int64_t row, int64_t n_categories) {
     throw std::invalid_argument(
         "columns must be codes in [0, n_categories) or -1 for missing: row " + std::to_string(row) +
         ", column " + std::to_string(column) + " is not below " + std::to_string(n_categories));
@@ -95,6 +95,12 @@ bool load_codes(const CodeColumn& c, int64_t begin, int64_t rows, int64_t n, uin
 
 }  // namespace
 
+void read_codes(const CodeColumn& c, int64_t column, int64_t begin, int64_t rows,
+                int64_t n_categories, uint32_t* out) {
+    if (load_codes(c, begin, rows, n_categories, out)) return;
+    bad_code(column, begin + (std::find(out, out + rows, kNoCode) - out), n_categories);
+}
+
 ErrorUnit::ErrorUnit(int64_t exponent)
     : scale_(std::ldexp(1.0, static_cast<int>(kErrorBits - exponent))),
       unit_(std::ldexp(1.0, static_cast<int>(exponent - kErrorBits))),
@@ -117,8 +123,7 @@ void Block::load(const SliceInput& in, const SliceSpec& spec, const ErrorUnit& u
     for (size_t c = 0; c < in.columns.size(); ++c) {
         uint32_t* out = codes.data() + c * kBlockRows;
         const int64_t n = spec.n_categories[c];
-        if (load_codes(in.columns[c], begin, rows, n, out)) continue;
-        bad_code(c, begin + (std::find(out, out + rows, kNoCode) - out), n);
+        read_codes(in.columns[c], static_cast<int64_t>(c), begin, rows, n, out);
     }
 
     const ErrorColumn& e = in.errors;

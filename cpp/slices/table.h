@@ -69,6 +69,11 @@ struct Block {
     std::vector<uint64_t> quantised;  // the same
 };
 
+// Reads codes + 1 of rows from `begin` on, 0 for missing; throws std::invalid_argument naming the row
+// and this number of the column.
+void read_codes(const CodeColumn& c, int64_t column, int64_t begin, int64_t rows,
+                int64_t n_categories, uint32_t* out);
+
 // The product of (categories + 1); throws std::invalid_argument where it does not fit 128 bits.
 uint128 table_cells(const std::vector<int32_t>& columns, const std::vector<int64_t>& n_categories);
 

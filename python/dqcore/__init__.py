@@ -20,7 +20,15 @@ from .metrics import group_metrics
 from .neighbours import NearDuplicates, Outliers, near_duplicates, outliers
 from .reference.latent import LatentEstimates
 from .similar import SimilarRows, find_similar
-from .slices import Slice, SliceState, SliceTable, slice_errors
+from .slices import (
+    LevelSearch,
+    Slice,
+    SliceSearch,
+    SliceState,
+    SliceTable,
+    find_slices,
+    slice_errors,
+)
 
 __all__ = [
     "Audit",
@@ -40,11 +48,13 @@ __all__ = [
     "KnnState",
     "LabelIssues",
     "LatentEstimates",
+    "LevelSearch",
     "NearDuplicates",
     "Outliers",
     "OverlappingClasses",
     "SimilarRows",
     "Slice",
+    "SliceSearch",
     "SliceState",
     "SliceTable",
     "ThresholdState",
@@ -54,6 +64,7 @@ __all__ = [
     "confident_joint",
     "consistent_noise",
     "find_similar",
+    "find_slices",
     "group_metrics",
     "knn_disagreement",
     "knn_graph",

@@ -28,7 +28,7 @@ class Column(NamedTuple):
     name: str
     codes: NDArray[np.integer]
     n_categories: int
-    values: tuple[Category, ...] | None  # sorted; None where a code is its own value
+    values: tuple[Category | None, ...] | None  # sorted; None where a code is its own value
 
 
 def encode(columns: object, name: str = "columns") -> list[Column]:
@@ -202,7 +202,7 @@ def recode(column: Column, values: Sequence[Category] | None, n: int, name: str)
             raise _check.first_bad(name, column.codes, column.codes >= n, want)
         return column.codes
     own = range(column.n_categories) if column.values is None else column.values
-    known: Mapping[tuple[type, Category], int] = (
+    known: Mapping[tuple[type, Category | None], int] = (
         {(int, i): i for i in range(n)}
         if values is None
         else {(type(value), value): code for code, value in enumerate(values)}

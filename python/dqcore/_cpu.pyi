@@ -15,8 +15,10 @@ _RowSums: TypeAlias = tuple[int, int, float]  # rows off 1, the worst of them, i
 _Joint: TypeAlias = tuple[NDArray[Any], _Float64, _Int64, _Float64 | None, _RowSums]
 _Issues: TypeAlias = tuple[NDArray[np.bool_], _Int64, _Float64, _Int32, _RowSums]
 _Slices: TypeAlias = tuple[
-    _Int32, _Int32, _Int64, _Float64, _Float64, _Float64, _Float64, _Float64, int, float, bool
+    *tuple[_Int32, _Int32, _Int64, _Float64, _Float64, _Float64, _Float64, _Float64],
+    *tuple[int, float, bool, _Float64, _Float64, float, float],
 ]
+_Found: TypeAlias = tuple[_Slices, _Float64, NDArray[np.uint8], int, float, _Int64]
 
 class _Graph(Protocol):
     @property
@@ -231,6 +233,24 @@ def group_counts(
     threads: int,
     progress: _Progress,
 ) -> _Slices: ...
+def find_slices(
+    errors: NDArray[Any],
+    codes: Sequence[NDArray[np.integer]],
+    n_categories: Sequence[int],
+    *,
+    weights: _Float64 | None,
+    k: int,
+    alpha: float,
+    max_level: int,
+    min_support: int,
+    error_exponent: int,
+    weight_exponent: int,
+    max_candidates: int,
+    time_limit: float,
+    most_bytes: int,
+    threads: int,
+    progress: _Progress,
+) -> _Found: ...
 
 class SliceState:
     def __init__(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 METHODS = ("between_groups", "to_overall")
 _REPR_ROWS, _REPR_WIDTH = 10, 60
 
-Predicate = tuple[tuple[str, Category], ...]
+Predicate = tuple[tuple[str, Category | None], ...]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ class GroupMetrics:
     _high: Floats = field(repr=False)
     _predicate_columns: NDArray[np.int32] = field(repr=False)
     _predicate_codes: NDArray[np.int32] = field(repr=False)
-    _categories: tuple[tuple[Category, ...] | None, ...] = field(repr=False)
+    _categories: tuple[tuple[Category | None, ...] | None, ...] = field(repr=False)
 
     @cached_property
     def predicates(self) -> tuple[Predicate, ...]:

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _backend, _check, _columns, _stats
 from ._groups import Floats, GroupMetrics, rate_intervals
+from ._slice_counts import confidence_level, least_rows, most_level
 from .reference.slices import SliceCounts
-from .slices import _confidence, _max_level, _min_support
 
 RATES = ("error", "accuracy")
 POSITIVE_RATES = (
@@ -130,9 +130,9 @@ def group_metrics(
     if probs is not None:
         _check.same_length("labels", n, "pred_probs", len(probs))
     positive_class = _positive(positive, names, n_classes)
-    level = _max_level(max_level, [c.name for c in checked], [c.n_categories for c in checked])
-    support = _min_support(min_support, n)
-    level_of_confidence = _confidence(confidence)
+    level = most_level(max_level, [c.name for c in checked], [c.n_categories for c in checked])
+    support = least_rows(min_support, n)
+    level_of_confidence = confidence_level(confidence)
     bins = _check.integer("n_bins", n_bins, 1, _MOST_BINS)
     count, report = _check.run_options(threads, progress)
     module = _backend.load(backend, labels, predictions, pred_probs)

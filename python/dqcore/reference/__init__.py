@@ -9,7 +9,7 @@ from .knn import knn_disagreement, knn_graph
 from .metrics import confidences, group_counts
 from .neighbours import near_duplicates, outliers
 from .similar import find_similar
-from .slices import slice_errors
+from .slices import find_slices, slice_errors
 
 __all__ = [
     "bootstrap_joint",
@@ -18,6 +18,7 @@ __all__ = [
     "confident_classes",
     "confident_joint",
     "find_similar",
+    "find_slices",
     "group_counts",
     "knn_disagreement",
     "knn_graph",
