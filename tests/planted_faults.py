@@ -196,6 +196,35 @@ FAULTS = [
         "counted = guesses >= 0",
         "tests/test_consistent.py::test_unknown_sources_are_left_out",
     ),
+    # ---- multi-label, and cleanlab's names ----
+    Fault(
+        "multilabel: the average begins with the least score",
+        "python/dqcore/reference/multilabel.py",
+        "ordered = np.sort(scores, axis=1)",
+        "ordered = -np.sort(-scores, axis=1)",
+        "tests/test_multilabel.py::test_scores_together",
+    ),
+    Fault(
+        "cleanlab: the entropy's limit is kept",
+        "python/dqcore/cleanlab/rank.py",
+        "and not corrected and p.shape[1] > 1",
+        "and corrected and p.shape[1] > 1",
+        "tests/test_cleanlab.py::TestCorrected",
+    ),
+    Fault(
+        "cleanlab: rows are removed by its own arithmetic",
+        "python/dqcore/cleanlab/filter.py",
+        'if remove is not None and corrected and filter_by != "prune_by_class":',
+        "if False:",
+        "tests/test_cleanlab.py::TestCorrected",
+    ),
+    Fault(
+        "cleanlab: the diagonal of a joint has no floor",
+        "python/dqcore/cleanlab/count.py",
+        "        np.fill_diagonal(joint, np.maximum(counts.diagonal(), 1))",
+        "        np.fill_diagonal(joint, counts.diagonal())",
+        "tests/test_cleanlab.py::test_every_function_on_random_data",
+    ),
     # ---- joint ----
     Fault(
         "joint: the floor of a threshold is lost",

@@ -40,6 +40,7 @@ N, CLASSES, ROW = 12, 3, 7
 
 LABELS = np.arange(N) % CLASSES
 PROBS = np.eye(CLASSES)[LABELS] * 0.7 + 0.1
+HAS = (np.arange(CLASSES) <= LABELS[:, None]).astype(np.int64)
 FEATURES = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
 GRAPH = dq.knn_graph(FEATURES, 3)
 ERRORS = (LABELS == 1).astype(np.int64)
@@ -254,6 +255,12 @@ RIGHT = {
         lambda: dq.label_quality_ensemble,
         {"labels": LABELS, "pred_probs_list": [PROBS, PROBS**2], "weight_by": np.array([0.5, 1.0])},
     ),
+    "MultilabelJoint.of_class": Right(lambda: dq.multilabel_joint(HAS, PROBS).of_class, {"c": 1}),
+    "multilabel_issues": Right(lambda: dq.multilabel_issues, {"labels": HAS, "pred_probs": PROBS}),
+    "multilabel_joint": Right(lambda: dq.multilabel_joint, {"labels": HAS, "pred_probs": PROBS}),
+    "multilabel_quality": Right(
+        lambda: dq.multilabel_quality, {"labels": HAS, "pred_probs": PROBS}
+    ),
     "near_duplicates": Right(
         lambda: dq.near_duplicates, {"graph": GRAPH, "threshold": 0.13, "radius": 0.5}
     ),
@@ -301,6 +308,8 @@ GIVEN = {
     "KnnDisagreement",
     "LabelIssues",
     "LatentEstimates",
+    "MultilabelIssues",
+    "MultilabelJoint",
     "NearDuplicates",
     "Outliers",
     "OverlappingClasses",

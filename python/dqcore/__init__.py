@@ -17,6 +17,13 @@ from .joint_states import IssueState, JointState, ThresholdState
 from .joint_tables import ClassQuality, OverlappingClasses
 from .knn import KnnDisagreement, KnnGraph, KnnState, knn_disagreement, knn_graph
 from .metrics import group_metrics
+from .multilabel import (
+    MultilabelIssues,
+    MultilabelJoint,
+    multilabel_issues,
+    multilabel_joint,
+    multilabel_quality,
+)
 from .neighbours import NearDuplicates, Outliers, near_duplicates, outliers
 from .reference.latent import LatentEstimates
 from .similar import SimilarRows, find_similar
@@ -49,6 +56,8 @@ __all__ = [
     "LabelIssues",
     "LatentEstimates",
     "LevelSearch",
+    "MultilabelIssues",
+    "MultilabelJoint",
     "NearDuplicates",
     "Outliers",
     "OverlappingClasses",
@@ -71,6 +80,9 @@ __all__ = [
     "label_issues",
     "label_quality",
     "label_quality_ensemble",
+    "multilabel_issues",
+    "multilabel_joint",
+    "multilabel_quality",
     "near_duplicates",
     "num_label_issues",
     "outliers",

@@ -54,12 +54,14 @@ def log_loss(labels: Labels, pred_probs: NDArray[Any]) -> float:
     return _mean(-log(given))
 
 
-def search_weights(labels: Labels, models: Sequence[NDArray[Any]]) -> Floats:
+def search_weights(
+    labels: Labels, models: Sequence[NDArray[Any]], temperatures: Sequence[float] = TEMPERATURES
+) -> Floats:
     """Return weights exp(-t * log loss), rescaled to sum to 1, for the t whose mixture of models has the least loss."""
     losses = np.array([log_loss(labels, p) for p in models])
     given = [_given(p, labels) for p in models]
     best, least = np.full(len(models), 1.0 / len(models)), np.inf
-    for t in TEMPERATURES:
+    for t in temperatures:
         # Less the least loss: the same shares, and never all 0.
         weights = share(exp(-t * (losses - losses.min())).tolist())
         mixed = np.zeros(len(labels))
