@@ -150,21 +150,30 @@ def test_half_of_the_motorcycles():
 
 
 @pytest.mark.parametrize("losses", [False, True])
-def test_a_found_slice_is_told_as_slice_errors_tells_it(rng, losses):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_found_slice_is_told_as_slice_errors_tells_it(rng, losses, weighted):
+    """Weighted sums too, which slice_errors counts in another way."""
     columns = {"a": rng.integers(0, 9, 900), "b": rng.choice(["x"] * 18 + ["y", None], 900)}
     rate = np.where(columns["a"] == 2, 0.9, 0.005)
     errors = rng.exponential(rate) if losses else rng.random(900) < rate
-    every = {row.predicate: row for row in dq.slice_errors(errors, columns, max_level=2)}
-    found = dq.find_slices(errors, columns, max_level=2, k=100, min_support=5)
+    options = {"max_level": 2, "missing": "category", "max_abs_error": np.inf if losses else None}
+    if weighted:
+        options["weights"] = np.where(rng.random(900) < 0.1, 0.0, rng.exponential(size=900))
+    table = dq.slice_errors(errors, columns, **options)
+    every = {row.predicate: row for row in table}
+    found = dq.find_slices(errors, columns, k=100, min_support=5, **options)
     assert len(found) > 1
     for row in found:
         told = every[row.predicate]
         assert row._replace(p_value=0, q_value=0) == told._replace(p_value=0, q_value=0)
         assert row.p_value == pytest.approx(told.p_value, rel=1e-12)
+    if weighted:
+        of = dict(zip(table.predicates, table.weight, strict=True))
+        assert found.weight.tolist() == [of[p] for p in found.predicates]
     worse = [r for r in every.values() if r.score > 0 and r.size >= 5 and r.error_sum > 0]
     assert len(found) == len(worse)
     for few in (1, 2):
-        best = dq.find_slices(errors, columns, max_level=2, k=few, min_support=5)
+        best = dq.find_slices(errors, columns, k=few, min_support=5, **options)
         assert best.predicates == found.predicates[:few]
         assert best.search.bound == best.score[-1]
 

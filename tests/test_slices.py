@@ -333,6 +333,69 @@ def test_sums_are_rounded_once():
     assert row.error_sum == 1.0 + 100_000 * 2.0**-40
 
 
+@pytest.mark.parametrize("losses", [False, True])
+def test_whole_weights_are_as_many_rows(rng, losses):
+    columns = {"a": rng.integers(0, 4, 300), "b": rng.integers(0, 3, 300)}
+    errors = rng.random(300) * 4 if losses else rng.random(300) < 0.3
+    weights = rng.integers(0, 4, 300)
+    options = {"max_level": 2, "max_abs_error": 4.0 if losses else None}
+    weighted = dq.slice_errors(errors, columns, weights=weights, **options)
+    repeated = dq.slice_errors(
+        np.repeat(errors, weights),
+        {name: np.repeat(column, weights) for name, column in columns.items()},
+        **options,
+    )
+    assert weighted.predicates == repeated.predicates
+    assert weighted.weight.tolist() == repeated.size.tolist()
+    for name in ("error_sum", "error_rate", "lift", "score"):
+        np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-12)
+    # Rows of unequal weight are worth fewer than their weights add up to.
+    assert (weighted.high - weighted.low >= repeated.high - repeated.low).all()
+    assert all(np.isfinite(getattr(weighted, name)).all() for name in FIELDS)
+    equal = dq.slice_errors(errors, columns, weights=np.full(300, 0.25), **options)
+    plain = dq.slice_errors(errors, columns, **options)
+    for name in ("low", "high", "error_rate"):
+        np.testing.assert_allclose(getattr(equal, name), getattr(plain, name), rtol=1e-10)
+    assert_same_table(
+        weighted,
+        dq.slice_errors(errors, columns, weights=weights, backend="reference", **options),
+    )
+
+
+def test_slices_without_weight_are_left_out():
+    table = dq.slice_errors([1, 0, 1], {"a": [0, 0, 1]}, weights=[0.5, 0.5, 0.0])
+    assert [(r.predicate, r.error_rate) for r in table] == [((("a", 0),), 0.5)]
+    assert len(dq.slice_errors([1, 0], {"a": [0, 1]}, weights=[0, 0])) == 0
+
+
+def test_losses_without_a_bound(rng):
+    """Student's interval; a single row tells nothing above, rows alike borrow the spread of the rest."""
+    losses = np.concatenate([rng.exponential(size=40), [7.0], [3.0, 3.0]])
+    kind = np.repeat([0, 1, 2], [40, 1, 2])
+    rows = {
+        r.predicate[0][1]: r for r in dq.slice_errors(losses, {"k": kind}, max_abs_error=np.inf)
+    }
+    expected = stats.t.interval(0.95, 39, losses[:40].mean(), stats.sem(losses[:40]))
+    assert (rows[0].low, rows[0].high) == pytest.approx(expected, rel=1e-12)
+    assert (rows[1].low, rows[1].high) == (0.0, np.inf)
+    spread = losses[:41].std(ddof=1) / np.sqrt(2)
+    assert rows[2].high == pytest.approx(3 + stats.t.ppf(0.975, 1) * spread, rel=1e-12)
+    with pytest.raises(ValueError, match=r"errors.*row 1 is .*inf"):
+        dq.slice_errors([0.0, np.inf], {"a": [0, 1]}, max_abs_error=np.inf)
+
+
+def test_missing_as_a_category():
+    columns = {"a": np.array([0, -1, -1], np.int8), "b": ["x", "y", None]}
+    table = dq.slice_errors([1, 0, 1], columns, max_level=2, missing="category")
+    sizes = {row.predicate: (row.size, row.error_sum) for row in table}
+    assert sizes[("a", None),] == (2, 1)
+    assert sizes[("b", None),] == (1, 1)
+    assert sizes[("a", None), ("b", None)] == (1, 1)
+    assert sum(size for p, (size, _) in sizes.items() if len(p) == 1) == 6
+    assert "a=None" in repr(table)
+    assert len(table.to_pandas()) == len(table.to_arrow()) == len(table.to_polars()) == len(table)
+
+
 # ---- kinds of input ------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ def error_values(errors: object, most: float | None) -> tuple[NDArray[Any], floa
     kind = values.dtype.kind
     if kind == "f" and values.dtype.itemsize <= 8:
         values = values.astype(np.float64, copy=False)
-        bound = _MOST_ERROR if most is None else most
+        bound = _MOST_ERROR if most is None else min(most, _MOST_ERROR)
         if most is not None:
             want += f" and at most max_abs_error = {most!r}"
         largest = float(values.max(initial=0.0))
@@ -90,6 +90,73 @@ def error_exponent(most: float) -> int:
     return exponent - (mantissa == 0.5)
 
 
+def loss_bound(value: object) -> float | None:
+    """Return max_abs_error where it is given; infinity where losses are told to have no bound."""
+    if value is None:
+        return None
+    if isinstance(value, float | np.floating) and value == math.inf:
+        return math.inf
+    return most_error(value)
+
+
+def error_unit(largest: float, most: float | None) -> int:
+    """Return the exponent of the unit of error sums."""
+    known = most is not None and most < math.inf
+    return error_exponent(most if most is not None and known else max(largest, 1.0))
+
+
+class Counting(NamedTuple):
+    """How a backend counts: its function and everything but the errors."""
+
+    function: Callable[..., tuple[Any, ...]]
+    codes: list[NDArray[np.integer]]
+    n_categories: list[int]
+    options: dict[str, Any]
+
+    def of(self, errors: NDArray[Any], exponent: int) -> SliceCounts:
+        """Return the counts of these errors."""
+        counts = self.function(
+            errors, self.codes, self.n_categories, error_exponent=exponent, **self.options
+        )
+        return SliceCounts(*counts)
+
+
+def weighted_counts(
+    counting: Counting, errors: NDArray[Any], weights: NDArray[np.float64], exponent: int
+) -> SliceCounts:
+    """Return the counts with weighted sums: those of w e, w, w^2 and w e^2, each a count of losses.
+
+    The slices are the same ones in the same order each time.
+    """
+    own, losses = counting.of(errors, exponent), errors.astype(np.float64)
+    unit = weight_exponent(weights)
+    product = counting.of(losses * weights, exponent + unit)
+    weight = counting.of(weights, unit)
+    weight_squares = counting.of(weights * weights, 2 * unit)
+    squares = counting.of(losses * weights * losses, 2 * exponent + unit)
+    return own._replace(
+        error_sum=product.error_sum,
+        rest_error_sum=product.rest_error_sum,
+        deviation=_deviation(squares.error_sum, product.error_sum, weight.error_sum),
+        rest_deviation=_deviation(
+            squares.rest_error_sum, product.rest_error_sum, weight.rest_error_sum
+        ),
+        total_error_sum=product.total_error_sum,
+        weight=weight.error_sum,
+        weight_squares=weight_squares.error_sum,
+        total_weight=weight.total_error_sum,
+        total_weight_squares=weight_squares.total_error_sum,
+    )
+
+
+def _deviation(
+    squares: NDArray[np.float64], total: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the weighted sum of squared distances from the weighted mean."""
+    around = squares - total * total / np.where(weight > 0.0, weight, 1.0)
+    return np.where(weight > 0.0, np.maximum(around, 0.0), 0.0)
+
+
 def row_weights(value: object, n: int) -> NDArray[np.float64] | None:
     """Return (n,) float64 weights, finite and at least 0; None as it is."""
     if value is None:
@@ -112,8 +179,10 @@ def weight_exponent(weights: NDArray[np.float64] | None) -> int:
     return error_exponent(max(float(weights.max(initial=0.0)), 2.0**-_MOST_WEIGHTED))
 
 
-def check_weighted(largest: float) -> None:
+def check_weighted(largest: float, most: float | None) -> None:
     """Refuse losses whose weighted squares would leave the range of floats."""
+    if most is not None and most < math.inf:
+        largest = most
     if largest > 2.0**_MOST_WEIGHTED:
         raise ValueError(f"errors must be at most 2^{_MOST_WEIGHTED} with weights, got {largest}")
 
@@ -145,7 +214,7 @@ def table(
     weighted: bool = False,
     score: NDArray[np.float64] | None = None,
 ) -> SliceTable:
-    """Add what follows from the counts, and sort. `most` bounds losses; `score` if it is known."""
+    """Add what follows from the counts, and sort; `most` bounds losses, `score` is given if known."""
     if weighted:
         counts = _with_weight(counts)
     n, size, weight = counts.n_rows, counts.size, counts.weight
@@ -160,8 +229,10 @@ def table(
         low, high = _stats.wilson_interval(counts.error_sum, size, confidence)
         p_value = _stats.hypergeometric_tail(counts.error_sum, n, counts.total_error_sum, size)
     else:
-        low, high = _stats.bounded_interval(rate, counts.deviation, size, most, confidence)
         rest = n - size
+        low, high = _interval(
+            rate, counts.deviation, size, counts.rest_deviation, rest, most, confidence
+        )
         rest_rate = counts.rest_error_sum / np.maximum(rest, 1)
         p_value = _stats.welch_tail(
             rate, counts.deviation, size, rest_rate, counts.rest_deviation, rest
@@ -190,6 +261,20 @@ def table(
     pairs = zip(counts.predicate_columns.T, counts.predicate_codes.T, strict=True)
     keys = [key for pair in pairs for key in pair]
     return unsorted[np.lexsort((*reversed(keys), -score))]
+
+
+def _interval(
+    rate: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    size: NDArray[Any],
+    rest_deviation: NDArray[np.float64],
+    rest: NDArray[Any],
+    most: float,
+    confidence: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if math.isinf(most):
+        return _stats.unbounded_interval(rate, deviation, size, rest_deviation, rest, confidence)
+    return _stats.bounded_interval(rate, deviation, size, most, confidence)
 
 
 def _with_weight(counts: SliceCounts) -> SliceCounts:
@@ -229,7 +314,7 @@ def _weighted_inference(
         share = np.clip(rate, 0.0, 1.0)
         low, high = _stats.wilson_interval(share * size, size, confidence)
     else:
-        low, high = _stats.bounded_interval(rate, spread, size, most, confidence)
+        low, high = _interval(rate, spread, size, rest_spread, rest, most, confidence)
     rest_rate = counts.rest_error_sum / np.where(rest_weight > 0.0, rest_weight, 1.0)
     p_value = _stats.welch_tail(rate, spread, size, rest_rate, rest_spread, rest)
     return low, high, p_value

@@ -284,6 +284,7 @@ def _beta_fraction(a: Floats, b: Floats, x: Floats, y: Floats) -> Floats:
     before_n, before_d = np.zeros_like(x), np.ones_like(x)
     now_n, now_d = np.ones_like(x), c / c1
     result = c1 / c
+    settled = np.zeros(result.shape, bool)
     for n in range(1, 5000):
         t = n / a
         w = n * (b - n) * x
@@ -294,10 +295,12 @@ def _beta_fraction(a: Floats, b: Floats, x: Floats, y: Floats) -> Floats:
         p, s = t + 1.0, s + 2.0
         before_n, now_n = now_n, alpha * before_n + beta * now_n
         before_d, now_d = now_d, alpha * before_d + beta * now_d
-        last, result = result, now_n / now_d
+        # What has settled stays: no number depends on those it is computed with.
+        last, result = result, np.where(settled, result, now_n / now_d)
         before_n, before_d = before_n / now_d, before_d / now_d
         now_n, now_d = result, np.ones_like(x)
-        if (np.abs(result - last) <= 1e-15 * result).all():
+        settled |= np.abs(result - last) <= 1e-15 * result
+        if settled.all():
             break
     return result
 
@@ -416,6 +419,50 @@ def bounded_interval(
     half = np.sqrt(2.0 * variance * log_term / size) + 7.0 * most * log_term / (3.0 * free)
     half = np.where(size < 2.0, most, half)
     return np.maximum(mean - half, 0.0), np.minimum(mean + half, most)
+
+
+def student_quantile(p: float, df: ArrayLike) -> Floats:
+    """Return the quantile at `p` in (0.5, 1) of Student's t with `df` >= 1 degrees of freedom.
+
+    By bisection of `student_tail`, which only falls: to the last bits.
+    """
+    df = np.asarray(df, np.float64)
+    each, place = np.unique(df, return_inverse=True)
+    low, high = np.zeros_like(each), np.ones_like(each)
+    while (short := student_tail(high, each) > 1.0 - p).any():
+        high[short] *= 2.0
+    for _ in range(64):
+        middle = 0.5 * (low + high)
+        above = student_tail(middle, each) > 1.0 - p
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.asarray(high[place].reshape(df.shape))
+
+
+def unbounded_interval(
+    mean: ArrayLike,
+    deviation: ArrayLike,
+    size: ArrayLike,
+    rest_deviation: ArrayLike,
+    rest_size: ArrayLike,
+    confidence: float,
+) -> tuple[Floats, Floats]:
+    """Return Student's interval for the mean of losses of at least 0; [0, inf) where there is one row.
+
+    It holds where means of so many losses are near normal. A group without any spread borrows that of
+    the rest. Source: Student (1908), "The probable error of a mean".
+    """
+    mean, deviation, size, rest_deviation, rest_size = (
+        np.asarray(a, np.float64) for a in (mean, deviation, size, rest_deviation, rest_size)
+    )
+    free = np.maximum(size - 1.0, 1.0)
+    own = np.maximum(deviation, 0.0) / free
+    other = np.maximum(rest_deviation, 0.0) / np.maximum(rest_size - 1.0, 1.0)
+    variance = np.where(own > 0.0, own, other)
+    half = student_quantile(0.5 + 0.5 * confidence, free) * np.sqrt(
+        variance / np.maximum(size, 1.0)
+    )
+    half = np.where(size < 2.0, np.inf, half)
+    return np.maximum(mean - half, 0.0), mean + half
 
 
 def welch_tail(

@@ -7,19 +7,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import _backend, _check, _columns
+from . import _backend, _check
 from ._slice_counts import (
+    Counting,
     check_weighted,
     confidence_level,
     encoded,
-    error_exponent,
+    error_unit,
     error_values,
     least_rows,
-    most_error,
+    loss_bound,
     most_level,
     row_weights,
     table,
     weight_exponent,
+    weighted_counts,
 )
 from .reference.slices import FoundSlices, SliceCounts
 from .slice_states import SliceState
@@ -47,6 +49,8 @@ def slice_errors(
     min_support: int | None = 1,
     confidence: float = 0.95,
     max_abs_error: float | None = None,
+    weights: object = None,
+    missing: str = "leave_out",
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
@@ -56,7 +60,7 @@ def slice_errors(
     Parameters
     ----------
     errors : (n,) bool, 0/1 integers, or finite floats of at least 0
-        Whether each row is wrong, or its loss.
+        Whether each row is wrong, how severe that is (from 0 to 1), or its loss.
     columns : mapping of name to (n,) column, data frame, or (n, m) integer array
         Categories of each row: whole numbers from 0, strings, bools or categoricals; -1, None or
         NaN for missing. A row takes no part in the slices of a column where it is missing. The
@@ -69,7 +73,14 @@ def slice_errors(
         Of the intervals.
     max_abs_error : float, optional
         Upper bound of the losses, for their interval and for the unit of their sums: 2^-48 of it,
-        rounded up to a power of two. Default: the largest loss, for the unit at least 1.
+        rounded up to a power of two. Default: the largest loss, for the unit at least 1. Infinity
+        for losses without a bound: Student's interval, which holds for groups of many rows.
+    weights : (n,) numbers in [0, 2^31), optional
+        Of the rows, in errors, sizes, intervals and tests; see `SliceTable.weight`. A slice without
+        weight is left out. `min_support` counts rows.
+    missing : {"leave_out", "category"}
+        Whether a row takes no part in the slices of a column where it is missing, or those rows are
+        a category of their own, named None.
     backend : {"auto", "cpu", "cuda", "reference"}
     threads : int
         0 for all that the process may use. No result depends on it.
@@ -106,29 +117,36 @@ def slice_errors(
     >>> table[0].error_rate
     1.0
     """
-    checked = _columns.encode(columns)
-    most = None if max_abs_error is None else most_error(max_abs_error)
+    checked = encoded(columns, missing)
+    most = loss_bound(max_abs_error)
     values, largest = error_values(errors, most)
     _check.same_length(
         "errors", len(values), f"columns[{_check.shown(checked[0].name)}]", len(checked[0].codes)
     )
     level = most_level(max_level, [c.name for c in checked], [c.n_categories for c in checked])
     support = least_rows(min_support, len(values))
+    row_weight = row_weights(weights, len(values))
+    if row_weight is not None:
+        check_weighted(largest, most)
     level_of_confidence = confidence_level(confidence)
     count, report = _check.run_options(threads, progress)
-    module = _backend.load(backend, errors)
-    counts = module.slice_errors(
-        values,
+    counting = Counting(
+        _backend.load(backend, errors).slice_errors,
         [column.codes for column in checked],
         [column.n_categories for column in checked],
-        max_level=level,
-        error_exponent=error_exponent(max(largest, 1.0) if most is None else most),
-        min_support=support,
-        threads=count,
-        progress=report,
+        {"max_level": level, "min_support": support, "threads": count, "progress": report},
     )
+    exponent = error_unit(largest, most)
+    if row_weight is None:
+        counts = counting.of(values, exponent)
+    else:
+        counts = weighted_counts(counting, values, row_weight, exponent)
     return table(
-        SliceCounts(*counts), checked, level_of_confidence, largest if most is None else most
+        counts,
+        checked,
+        level_of_confidence,
+        largest if most is None else most,
+        row_weight is not None,
     )
 
 
@@ -222,7 +240,7 @@ def find_slices(
     True
     """
     checked = encoded(columns, missing)
-    most = None if max_abs_error is None else most_error(max_abs_error)
+    most = loss_bound(max_abs_error)
     values, largest = error_values(errors, most)
     _check.same_length(
         "errors", len(values), f"columns[{_check.shown(checked[0].name)}]", len(checked[0].codes)
@@ -235,7 +253,7 @@ def find_slices(
     support = least_rows(min_support, len(values))
     row_weight = row_weights(weights, len(values))
     if row_weight is not None:
-        check_weighted(largest if most is None else most)
+        check_weighted(largest, most)
     level_of_confidence = confidence_level(confidence)
     limit = math.inf
     if time_limit is not None:
@@ -255,7 +273,7 @@ def find_slices(
             alpha=share,
             max_level=level,
             min_support=support,
-            error_exponent=error_exponent(max(largest, 1.0) if most is None else most),
+            error_exponent=error_unit(largest, most),
             weight_exponent=weight_exponent(row_weight),
             max_candidates=most_candidates,
             time_limit=limit,
