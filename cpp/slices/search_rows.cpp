@@ -12,6 +12,7 @@ namespace dqcore::cpu {
 namespace {
 
 constexpr int64_t kChunkRows = 1 << 15;
+constexpr size_t kRowsPerCheck = 1 << 18;  // a few ms of sorting
 constexpr int64_t kLinePlaces = 512;       // a cache line of bits
 constexpr int64_t kFewRuns = 64;           // so many values of an error get segments of their own
 constexpr int kKeyBits = 20, kDigit = 10;  // of a double: its exponent and 8 bits of its fraction
@@ -35,12 +36,14 @@ uint32_t key_of(double value) {
 }
 
 // Sorts `order` by key, equal keys as they were.
-void sort_by_key(std::vector<int64_t>& order, const std::vector<double>& values) {
+void sort_by_key(std::vector<int64_t>& order, const std::vector<double>& values,
+                 const Worker& worker) {
     constexpr uint32_t kMask = (1u << kDigit) - 1;
     constexpr int kPasses = kKeyBits / kDigit;
     std::array<std::array<int64_t, kMask + 2>, kPasses> start{};
-    for (const double value : values) {
-        const uint32_t key = key_of(value);
+    for (size_t i = 0; i < values.size(); ++i) {
+        if (i % kRowsPerCheck == 0) worker.check();
+        const uint32_t key = key_of(values[i]);
         for (int p = 0; p < kPasses; ++p)
             ++start[static_cast<size_t>(p)][((key >> (p * kDigit)) & kMask) + 1];
     }
@@ -48,7 +51,9 @@ void sort_by_key(std::vector<int64_t>& order, const std::vector<double>& values)
     for (int p = 0; p < kPasses; ++p) {
         auto& next = start[static_cast<size_t>(p)];
         std::partial_sum(next.begin(), next.end(), next.begin());
-        for (const int64_t row : order) {
+        for (size_t i = 0; i < order.size(); ++i) {
+            if (i % kRowsPerCheck == 0) worker.check();
+            const int64_t row = order[i];
             const uint32_t key = key_of(values[static_cast<size_t>(row)]);
             other[static_cast<size_t>(next[(key >> (p * kDigit)) & kMask]++)] = row;
         }
@@ -84,7 +89,15 @@ SearchRows::SearchRows(const SearchInput& in, const SearchSpec& spec, const Run&
       square_unit_(in.weighted ? 2 * spec.error_exponent + spec.weight_exponent : 0),
       weight_square_unit_(in.weighted ? 2 * spec.weight_exponent : 0) {
     read(in, run);
-    cut(ordered(), run);
+    // Two chunks, so that the caller's thread is free to see an interrupt; the second has nothing to do.
+    std::vector<int64_t> order, starts;
+    parallel_for(run, "ordering", 2, [&](int64_t chunk, const Worker& worker) {
+        if (chunk > 0) return;
+        order = ordered(worker);
+        worker.check();
+        starts = runs(order);
+    });
+    cut(order, starts, run);
 }
 
 void SearchRows::read(const SearchInput& in, const Run& run) {
@@ -117,7 +130,7 @@ void SearchRows::read(const SearchInput& in, const Run& run) {
     binary_ = std::find(binary.begin(), binary.end(), 0) == binary.end();
 }
 
-std::vector<int64_t> SearchRows::ordered() const {
+std::vector<int64_t> SearchRows::ordered(const Worker& worker) const {
     std::vector<int64_t> order(errors_.size());
     if (binary_ && !weighted_) {
         size_t next = 0;
@@ -131,8 +144,8 @@ std::vector<int64_t> SearchRows::ordered() const {
         return order;
     }
     std::iota(order.begin(), order.end(), int64_t{0});
-    if (weighted_) sort_by_key(order, weights_);
-    sort_by_key(order, errors_);
+    if (weighted_) sort_by_key(order, weights_, worker);
+    sort_by_key(order, errors_, worker);
     return order;
 }
 
@@ -153,21 +166,26 @@ std::vector<int64_t> SearchRows::runs(const std::vector<int64_t>& order) const {
         const auto weight = [&](int64_t i) {
             return weighted_ ? weights_[static_cast<size_t>(order[static_cast<size_t>(i)])] : 1.0;
         };
-        int64_t first_zero = n;
-        for (int64_t i = 0; i < n; ++i) {
-            if (first_zero == n && error(i) == 0.0) first_zero = i;
+        for (int64_t i = 0; i < n && static_cast<int64_t>(starts.size()) <= kFewRuns; ++i) {
             const bool change = i == 0 || error(i) != error(i - 1) || weight(i) != weight(i - 1);
-            if (change && static_cast<int64_t>(starts.size()) <= kFewRuns) starts.push_back(i);
+            if (change) starts.push_back(i);
         }
-        if (static_cast<int64_t>(starts.size()) > kFewRuns) starts = {0, first_zero};
+        if (static_cast<int64_t>(starts.size()) > kFewRuns) {
+            // Numbers too small to be told from 0 by their key are none in units either.
+            const auto first_zero =
+                std::partition_point(order.begin(), order.end(), [&](int64_t row) {
+                    return key_of(errors_[static_cast<size_t>(row)]) < key_of(0.0);
+                });
+            starts = {0, first_zero - order.begin()};
+        }
     }
     starts.push_back(n);
     return starts;
 }
 
 // Places the rows in this order and cuts segments.
-void SearchRows::cut(const std::vector<int64_t>& order, const Run& run) {
-    const std::vector<int64_t> starts = runs(order);
+void SearchRows::cut(const std::vector<int64_t>& order, const std::vector<int64_t>& starts,
+                     const Run& run) {
     std::vector<std::pair<int64_t, int64_t>> where;  // first place of a segment and its rows
     std::vector<int64_t> from;                       // of `order`
     int64_t place = 0;

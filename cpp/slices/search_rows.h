@@ -68,9 +68,9 @@ public:
 
 private:
     void read(const SearchInput& in, const Run& run);
-    std::vector<int64_t> ordered() const;
+    std::vector<int64_t> ordered(const Worker& worker) const;
     std::vector<int64_t> runs(const std::vector<int64_t>& order) const;
-    void cut(const std::vector<int64_t>& order, const Run& run);
+    void cut(const std::vector<int64_t>& order, const std::vector<int64_t>& starts, const Run& run);
     RowSums describe(Segment& segment, int64_t first, int64_t rows, const double* errors,
                      int64_t step, const double* weights) const;
     RowSums of_row(double error, double weight) const;
