@@ -837,6 +837,50 @@ FAULTS = [
         "(1.0 - confidence)",
         "tests/test_metrics.py::test_the_interval_of_the_calibration_error_holds_the_truth",
     ),
+    # ---- quality agreements ----
+    Fault(
+        "qa: a verdict is by the mean",
+        "python/dqcore/qa.py",
+        'return "pass" if low >= sla else "fail" if high < sla else "undecided"',
+        'return "pass" if low + high >= 2 * sla else "fail"',
+        "tests/test_qa.py::test_a_batch_that_passes_by_its_mean_is_not_decided_by_four_tasks",
+    ),
+    Fault(
+        "qa: slices forget how many they are",
+        "python/dqcore/qa.py",
+        "len(table) if shared else 1",
+        "1",
+        "tests/test_qa.py::test_a_slice_is_told_at_a_confidence_shared_by_all",
+    ),
+    Fault(
+        "qa: tasks of unequal weight are told as if alike",
+        "python/dqcore/qa.py",
+        "if not self.alike:",
+        "if False:",
+        "tests/test_qa.py::test_all_items_together_are_the_mean_by_weight "
+        "tests/test_qa.py::test_the_interval_of_a_batch_holds_its_mean",
+    ),
+    Fault(
+        "qa: a plan reviews one row too many",
+        "python/dqcore/sampling.py",
+        "while (high - low > 1).any():",
+        "while (high - low > 2).any():",
+        "tests/test_qa.py::test_plans_that_accept_no_error tests/test_qa.py::test_plans_are_the_smallest",
+    ),
+    Fault(
+        "qa: a lot is drawn from with replacement",
+        "python/dqcore/sampling.py",
+        "lambda c, n: in_lot(c, lot, wrong, n),",
+        "lambda c, n: at_most(c, n, bad),",
+        "tests/test_qa.py::test_plans_are_the_smallest",
+    ),
+    Fault(
+        "qa: a stratum counts by its rows reviewed",
+        "python/dqcore/sampling.py",
+        "share = rows / total",
+        "share = seen / seen.sum()",
+        "tests/test_qa.py::test_an_estimate_of_strata_is_cochrans",
+    ),
     # ---- what comes in ----
     Fault(
         "inputs: the last row of features is not looked at",

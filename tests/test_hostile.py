@@ -49,6 +49,7 @@ SPEC = {"a": [0, 1, 2], "b": [0, 1]}
 JOINT = dq.confident_joint(LABELS, PROBS)
 AUDIT = dq.audit(LABELS, features=FEATURES, pred_probs=PROBS, columns=COLUMNS, k=3)
 TABLE = dq.slice_errors(ERRORS, COLUMNS)
+PLAN, TEST = dq.sampling_plan(0.1, p_good=0.01), dq.sequential_plan(0.01, 0.1)
 METRICS = dq.group_metrics(LABELS, LABELS[::-1], {"a": LABELS}, positive=1)
 CSR = GRAPH.to_csr()
 
@@ -167,6 +168,10 @@ RIGHT = {
         lambda: dq.ThresholdState(CLASSES, weighted=True).update,
         {"labels": LABELS, "pred_probs": PROBS, "weights": np.ones(N)},
     ),
+    "SamplingPlan.acceptance": Right(lambda: PLAN.acceptance, {"rate": 0.1}),
+    "SamplingPlan.decide": Right(lambda: PLAN.decide, {"n_errors": 1}),
+    "SequentialPlan.decide": Right(lambda: TEST.decide, {"n_errors": 1, "n_reviewed": 9}),
+    "SequentialPlan.log_ratio": Right(lambda: TEST.log_ratio, {"n_errors": 1, "n_reviewed": 9}),
     "audit": Right(
         lambda: dq.audit,
         {
@@ -192,6 +197,31 @@ RIGHT = {
     "confident_classes": Right(
         lambda: dq.confident_classes,
         {"labels": LABELS, "pred_probs": PROBS, "thresholds": JOINT.thresholds},
+    ),
+    "batch_verdict": Right(
+        lambda: dq.batch_verdict,
+        {"scores": np.linspace(0.5, 1, N), "sla": 0.9, "weights": np.ones(N)},
+    ),
+    "neyman_allocation": Right(
+        lambda: dq.neyman_allocation,
+        {"n": 20, "sizes": np.array([9, 30, 5]), "rates": np.array([0.1, 0.5, 0.2])},
+    ),
+    "sampling_plan": Right(
+        lambda: dq.sampling_plan, {"p_bad": 0.2, "p_good": 0.05, "lot_size": 200}
+    ),
+    "sequential_plan": Right(lambda: dq.sequential_plan, {"p_good": 0.05, "p_bad": 0.2}),
+    "slice_verdict": Right(lambda: dq.slice_verdict, {"table": TABLE, "sla": 0.9}),
+    "stratified_estimate": Right(
+        lambda: dq.stratified_estimate,
+        {
+            "n_errors": np.array([1, 2, 0]),
+            "n_reviewed": np.array([5, 9, 3]),
+            "sizes": np.array([9, 30, 5]),
+        },
+    ),
+    "task_scores": Right(
+        lambda: dq.task_scores,
+        {"n_items": np.array([5, 9, 3]), "errors": {"minor": [1, 0, 2]}, "weights": {"minor": 0.5}},
     ),
     "confident_joint": Right(
         lambda: dq.confident_joint,
@@ -293,6 +323,12 @@ REFUSED = {
     "suggested": [-2, 2**31 - 1, 0.5, np.nan],
     "quality": [-0.1, 2.0, np.nan],
     "columns": [-2, 0.5, np.inf],
+    "scores": [-0.1, 2.0, np.inf],
+    "n_items": [-1, 0.5, np.nan],
+    "n_errors": [-1, 0.5, np.nan, 100],
+    "n_reviewed": [-1, 0.5, np.nan, 100],
+    "sizes": [-1, 0.5, np.nan, 2**53],
+    "rates": [-0.1, 2.0, np.nan],
 }
 
 
@@ -303,7 +339,12 @@ GIVEN = {
     "ConsistentNoise",
     "Interval",
     "JointIntervals",
+    "BatchVerdict",
     "Gap",
+    "SamplingPlan",
+    "SequentialPlan",
+    "SliceVerdict",
+    "StratifiedEstimate",
     "GroupMetrics",
     "KnnDisagreement",
     "LabelIssues",

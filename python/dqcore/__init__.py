@@ -25,7 +25,17 @@ from .multilabel import (
     multilabel_quality,
 )
 from .neighbours import NearDuplicates, Outliers, near_duplicates, outliers
+from .qa import BatchVerdict, SliceVerdict, batch_verdict, slice_verdict, task_scores
 from .reference.latent import LatentEstimates
+from .sampling import (
+    SamplingPlan,
+    SequentialPlan,
+    StratifiedEstimate,
+    neyman_allocation,
+    sampling_plan,
+    sequential_plan,
+    stratified_estimate,
+)
 from .similar import SimilarRows, find_similar
 from .slices import (
     LevelSearch,
@@ -40,6 +50,7 @@ from .slices import (
 __all__ = [
     "Audit",
     "BackendError",
+    "BatchVerdict",
     "ClassQuality",
     "ConfidentJoint",
     "ConsistentNoise",
@@ -61,13 +72,18 @@ __all__ = [
     "NearDuplicates",
     "Outliers",
     "OverlappingClasses",
+    "SamplingPlan",
+    "SequentialPlan",
     "SimilarRows",
     "Slice",
     "SliceSearch",
     "SliceState",
     "SliceTable",
+    "SliceVerdict",
+    "StratifiedEstimate",
     "ThresholdState",
     "audit",
+    "batch_verdict",
     "bootstrap_joint",
     "confident_classes",
     "confident_joint",
@@ -84,8 +100,14 @@ __all__ = [
     "multilabel_joint",
     "multilabel_quality",
     "near_duplicates",
+    "neyman_allocation",
     "num_label_issues",
     "outliers",
+    "sampling_plan",
+    "sequential_plan",
     "show_versions",
     "slice_errors",
+    "slice_verdict",
+    "stratified_estimate",
+    "task_scores",
 ]
