@@ -115,6 +115,28 @@ def test_the_parts_are_those_of_the_rooms(full):
     assert np.array_equal(full.slices.error_sum, slices.error_sum)
 
 
+def test_slices_may_fail_the_level_that_the_whole_keeps():
+    labels, _, pred_probs, _, bad = small()
+    kind = np.full(len(labels), "car", object)
+    kind[bad] = "motorcycle"
+    arguments = {"pred_probs": pred_probs, "columns": {"kind": kind}}
+    found = dq.audit(labels, sla=0.5, **arguments)
+    assert found.slice_verdict.whole == "pass"
+    assert found.slice_verdict.failing.predicates == ((("kind", "motorcycle"),),)
+    (line,) = (line for line in found.summary if line.issue == "failing_slice")
+    assert line.rows == len(bad)
+    assert line.verdict == "kind = motorcycle below 50 %, not the whole"
+    assert "slices with fewer than 50 % right" in str(found)
+    told = json.loads(found.to_json())["slices"]["sla"]
+    assert (told["level"], told["whole"], told["worst_slice"]) == (0.5, "pass", "fail")
+    assert (told["slices_pass"], told["slices_fail"], len(told["failing"])) == (1, 1, 1)
+    none = dq.audit(labels, sla=0.0, **arguments)
+    assert none.slice_verdict.verdict == "pass"
+    assert "fewer than" not in str(none)
+    with pytest.raises(ValueError, match="sla must be in"):
+        dq.audit(labels, sla=1.5, **arguments)
+
+
 def test_without_probabilities_the_neighbours_decide():
     labels, features, _, columns, bad = small()
     found = dq.audit(labels, features=features, columns=columns)
@@ -128,6 +150,7 @@ def test_without_probabilities_the_neighbours_decide():
         "disagreement",
         "confusion",
         "worst_slice",
+        "failing_slice",
         "class_imbalance",
         "outlier",
         "near_duplicate",

@@ -171,6 +171,15 @@ def test_strings_are_numbered_together():
         dq.group_metrics(["a", "b"], ["c", "b"], {"g": [0, 0]}, positive="d")
 
 
+def test_missing_may_be_a_group_of_its_own(rng):
+    labels, predictions, _, columns = made(rng, 400)
+    found = dq.group_metrics(labels, predictions, columns, missing="category")
+    absent = columns["a"] == -1
+    at = found.predicates.index((("a", None),))
+    assert found.by_group["error"][at] == np.mean(labels[absent] != predictions[absent])
+    assert len(found) == 2 + len(dq.group_metrics(labels, predictions, columns))
+
+
 def test_min_support_leaves_groups_out_but_no_row_of_the_whole(rng):
     labels, predictions, _, columns = made(rng, 400)
     every = dq.group_metrics(labels, predictions, columns, max_level=2)

@@ -296,6 +296,19 @@ def test_slices_that_say_nothing_new_are_told_once():
     assert "with as many rows and errors" in html.page(found)
 
 
+def test_slices_below_the_level_agreed_are_bars_beside_the_whole():
+    arguments, _ = planted()
+    found = dq.audit(**arguments)
+    page = html.page(found)
+    assert page_rows.level(found)["failing"] == len(found.slice_verdict.failing) > 0
+    assert "Slices below the level agreed" in page
+    assert ">all rows<" in page
+    assert ">allowed 5\xa0%<" in page
+    without = page_rows.level(dq.audit(**arguments, sla=0.0))
+    assert without["picture"] is None
+    assert "none is surely below it" in html.page(dq.audit(**arguments, sla=0.0))
+
+
 def test_of_many_classes_those_mixed_up_most_stand_side_by_side():
     wrong = np.zeros((40, 40))
     wrong[[3, 30, 17, 5], [30, 3, 5, 8]] = 9, 8, 7, 6

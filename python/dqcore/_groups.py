@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from . import _check, _html, _stats
 from ._columns import Category
+from .slice_table import _describe, _shortened
 
 if TYPE_CHECKING:
     import pandas
 
 METHODS = ("between_groups", "to_overall")
-_REPR_ROWS, _REPR_WIDTH = 10, 60
+_REPR_ROWS = 10
 
 Predicate = tuple[tuple[str, Category | None], ...]
 Ints = NDArray[np.int64]
@@ -297,7 +298,7 @@ class GroupMetrics:
     def _cells(self) -> list[tuple[str, ...]]:
         rows = [("all rows", self.n, self._values[:, 0])]
         shown = zip(self.predicates[:_REPR_ROWS], self.size, self._values[:, 1:].T, strict=False)
-        rows += [(_described(p), size, values) for p, size, values in shown]
+        rows += [(_shortened(_describe(p)), size, values) for p, size, values in shown]
         return [
             ("slice", "size", *self.metrics),
             *((name, str(size), *(f"{v:.4g}" for v in values)) for name, size, values in rows),
@@ -324,14 +325,6 @@ class GroupMetrics:
         """Return the first groups as a table, for notebooks."""
         header, *rows = self._cells()
         return _html.table(header, rows, self._title())
-
-
-def _described(predicate: Predicate) -> str:
-    text = " & ".join(f"{name}={value}" for name, value in predicate)
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
-    return shown if len(shown) <= _REPR_WIDTH else shown[: _REPR_WIDTH - 3] + "..."
 
 
 def _most(values: Floats) -> Floats:

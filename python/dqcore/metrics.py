@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _backend, _check, _columns, _stats
 from ._groups import Floats, GroupMetrics, rate_intervals
-from ._slice_counts import confidence_level, least_rows, most_level
+from ._slice_counts import confidence_level, encoded, least_rows, most_level
 from .reference.slices import SliceCounts
 
 RATES = ("error", "accuracy")
@@ -39,6 +39,7 @@ def group_metrics(
     max_level: int = 1,
     min_support: int | None = 1,
     confidence: float = 0.95,
+    missing: str = "leave_out",
     n_bins: int = 15,
     class_names: object = None,
     backend: str = "auto",
@@ -64,7 +65,7 @@ def group_metrics(
     predictions : (n,) array_like of int or str, or None
         Predicted classes; None takes the most probable ones (the first of equals) from `pred_probs`.
     columns : mapping of name to (n,) column, data frame, or (n, m) integer array
-        Categories of each row, as in `slice_errors`; a row takes no part in the groups of a column where it is missing.
+        Categories of each row, as in `slice_errors`.
     pred_probs : (n, n_classes) array_like of float, optional
         Probability of each class, for calibration.
     positive : int or str, optional
@@ -76,6 +77,9 @@ def group_metrics(
         Least rows of a group in the table; None is max(32, ceil(n / 1000)).
     confidence : float in (0, 1)
         Of the intervals.
+    missing : {"leave_out", "category"}
+        Whether a row takes no part in the groups of a column where it is missing, or those rows are a group of their
+        own, named None.
     n_bins : int
         Bins of the calibration error, 1 to 1000.
     class_names : sequence of str, optional
@@ -119,7 +123,7 @@ def group_metrics(
     >>> found.low["recall"].round(2), found.high["recall"].round(2)
     (array([0.34, 0.09]), array([1.  , 0.91]))
     """
-    checked = _columns.encode(columns)
+    checked = encoded(columns, missing)
     probs = None if pred_probs is None else _check.pred_probs("pred_probs", pred_probs)
     class_names = _check.named_classes(pred_probs, labels, class_names)
     given, predicted, names, n_classes = _classes(labels, predictions, class_names, probs)

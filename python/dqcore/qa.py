@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _check, _proportions, _stats
-from .slices import Slice, SliceTable, _confidence
+from ._slice_counts import confidence_level
+from .slice_table import Slice, SliceTable
 
 INTERVALS = ("bounded", "t")
 CORRECTIONS = ("bonferroni", "none")
@@ -169,7 +170,7 @@ def batch_verdict(
     given = _scores(scores)
     level = _check.number("sla", sla, 0.0, 1.0)
     kind = _check.choice("interval", interval, INTERVALS)
-    confidence = _confidence(confidence)
+    confidence = confidence_level(confidence)
     weight = None if weights is None else _weights(weights, len(given))
     scored = ~np.isnan(given)
     values = given[scored]
@@ -337,7 +338,7 @@ def slice_verdict(
     TypeError
         `table` is no SliceTable, or a number is of another type.
     ValueError
-        A number is out of range, or losses are above 1.
+        A number is out of range, losses are above 1, or the table has weights.
 
     Examples
     --------
@@ -352,7 +353,9 @@ def slice_verdict(
         raise TypeError(f"table must be a SliceTable, got {_check.shown(table)}")
     level = _check.number("sla", sla, 0.0, 1.0)
     shared = _check.choice("correction", correction, CORRECTIONS) == "bonferroni"
-    confidence = _confidence(confidence)
+    confidence = confidence_level(confidence)
+    if table.weight is not None:
+        raise ValueError("table must be without weights: verdicts count rows")
     if float(table.max_error.max(initial=0.0)) > 1.0:
         raise ValueError("table must be of errors, or of losses in [0, 1]; some are above 1")
     each = 1.0 - (1.0 - confidence) / max(1, len(table) if shared else 1)

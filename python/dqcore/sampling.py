@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _check, _proportions, _stats
-from .slices import _confidence
+from ._slice_counts import confidence_level
 
 _MOST_ERRORS = (
     1 << 16
@@ -384,7 +384,7 @@ def stratified_estimate(
     total = int(rows.sum())
     if not total:
         raise ValueError("sizes must have a stratum with rows, got none")
-    confidence = _confidence(confidence)
+    confidence = confidence_level(confidence)
     share = rows / total
     reviewed = np.maximum(seen, 1)
     rates = np.where(seen > 0, wrong / reviewed, np.nan)

@@ -36,6 +36,7 @@ def audit(
     class_names: Sequence[str] | None = None,
     k: int = 10,
     metric: str | None = None,
+    sla: float = findings.SLA,
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
@@ -65,6 +66,8 @@ def audit(
         Neighbours of each row, 1 <= k < n.
     metric : {None, "euclidean", "cosine"}
         Distance between rows of `features`; None is cosine above 3 columns, else euclidean.
+    sla : float in [0, 1]
+        Level agreed: the share of right labels that the whole, and each slice of it, has to keep. See `slice_verdict`.
     backend : {"auto", "cpu", "cuda", "reference"}
         Where to run; "auto" follows the data.
     threads : int
@@ -109,6 +112,7 @@ def audit(
     together = with_split(columns, split)
     _check_lengths(len(given), pred_probs=pred_probs, features=features, split=split)
     _check_evidence(together, columns, pred_probs, features)
+    level = _check.number("sla", sla, 0.0, 1.0)
     _check.run_options(threads, progress)
     if features is not None:
         if not _backend.on_device(features):
@@ -159,7 +163,7 @@ def audit(
         provenance={
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": seconds | {"all": time.time() - started},
-            "parameters": {"k": k, "metric": metric, "slice_level": SLICE_LEVEL},
+            "parameters": {"k": k, "metric": metric, "slice_level": SLICE_LEVEL, "sla": level},
             "run": {"backend": backend, **runtime(threads)},
         },
     )

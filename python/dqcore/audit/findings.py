@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from ..joint_results import ConfidentJoint, LabelIssues
     from ..knn import KnnDisagreement
     from ..neighbours import NearDuplicates, Outliers
-    from ..slices import SliceTable
+    from ..qa import SliceVerdict
+    from ..slices import Slice, SliceTable
 
 CONFIDENCE = 0.95
 # A neighbourhood speaks against a label where most of its votes, not merely the largest part, go elsewhere.
 LEAST_DISAGREEMENT = 0.5
 # Shares of wrong labels: below the first most training ignores them, above the second it suffers.
 NOISE_BOUNDS = (0.05, 0.20)
+# The share of right labels that a service level commonly promises.
+SLA = 0.95
 # Of many slices, or pairs of classes, some stand out by chance: this part, at most, of those that are told.
 FALSE_DISCOVERIES = 0.05
 # A slice with less than this part of the rows is no place where errors gather, however bad it is.
@@ -202,6 +205,11 @@ def worst_confusion(found: tuple[Confusion, ...]) -> Confusion | None:
     """Return the pair that is confused one way more than the other and has the highest lower end."""
     directed = [c for c in found if c.q_value <= FALSE_DISCOVERIES]
     return max(directed, key=lambda c: c.low, default=None)  # of equals, the more frequent
+
+
+def failing_slices(found: SliceVerdict) -> list[Slice]:
+    """Return the slices that surely keep less than the level agreed, the highest lower end of their errors first."""
+    return sorted(found.failing, key=lambda s: -s.low)  # equal ones stay in the table's order
 
 
 def worst_slices(slices: SliceTable) -> NDArray[np.int64]:

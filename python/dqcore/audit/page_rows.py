@@ -8,15 +8,17 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from .. import _stats
 from . import findings, pictures, report
-from .pictures import percent
-from .text import printable
+from .pictures import Rate, percent
+from .text import printable, slice_name
 
 if TYPE_CHECKING:
     from ..slices import Slice
     from .result import Audit
 
 MOST_SLICES = 20
+MOST_BARS = 12  # of slices below the level agreed
 MOST_ROWS = 25
 MOST_GROUPS = 10
 MOST_OUTLIERS = 10
@@ -59,6 +61,46 @@ def slices(audit: Audit) -> dict[str, Any] | None:
         "whole_at": 100 * whole / most,
         "standing_out": len(findings.worst_slices(audit.slices)),
     }
+
+
+def level(audit: Audit) -> dict[str, Any] | None:
+    """Return the picture of the slices that surely keep less than the level agreed, beside the whole."""
+    found, table = audit.slice_verdict, audit.slices
+    if found is None or table is None or not len(table):
+        return None
+    below = findings.failing_slices(found)
+    worst, _ = _distinct(below)
+    allowed = 1.0 - found.sla
+    picture = None
+    if worst:
+        low, high = _stats.wilson_interval(
+            round(table.overall_error_rate * table.n), table.n, findings.CONFIDENCE
+        )
+        bars = [Rate(_bar_name(s), s.error_rate, s.low, s.high, s.size) for s in worst[:MOST_BARS]]
+        whole = Rate("all rows", table.overall_error_rate, float(low), float(high), table.n)
+        label = f"Share flagged in slices that allow {percent(allowed)}, with intervals"
+        picture = Markup(pictures.bars([whole, *bars], allowed, label))
+    return {
+        "sla": found.sla,
+        "whole": found.whole,
+        "failing": len(below),
+        "shown": min(len(worst), MOST_BARS),
+        "undecided": int(np.count_nonzero(found.verdicts == "undecided")),
+        "total": len(table),
+        "picture": picture,
+    }
+
+
+def _bar_name(s: Slice) -> str:
+    """Return the slice's name, where that is long without the columns of values that are words."""
+    whole = slice_name(s.predicate)
+    if len(whole) <= pictures.MOST_NAME:
+        return whole
+    parts = [
+        printable(value, 24) if isinstance(value, str) else f"{printable(column, 12)} = {value}"
+        for column, value in s.predicate
+    ]
+    return " & ".join(parts)
 
 
 def _distinct(found: list[Slice]) -> tuple[list[Slice], list[int]]:

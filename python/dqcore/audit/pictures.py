@@ -24,6 +24,7 @@ MOST_BESIDE = 12  # classes on a map that still fits beside another picture
 ROW = 24.0  # of a chart with a name on each line
 CHARACTER = 6.4  # an average one at the size of labels, in a system's font
 TINY = 10
+MOST_NAME = 30  # characters beside a bar
 
 
 class Rate(NamedTuple):
@@ -102,6 +103,32 @@ def rates(rows: Sequence[Rate], whole: float, label: str) -> str:
         _dots(axes, np.array([[row.rate, y]]), 9, color)
         at = axes.get_yaxis_transform()
         axes.text(1.02, y, percent(row.rate), transform=at, va="center_baseline")
+    return sheet.svg(label)
+
+
+def bars(rows: Sequence[Rate], allowed: float, label: str) -> str:
+    """Return a bar for each share with its interval, and a line at the share that is `allowed`."""
+    names = [short(row.name, MOST_NAME) for row in rows]
+    left = min(0.46 * NARROW, 14 + CHARACTER * max(map(width, names), default=0))
+    sheet = Sheet(NARROW, ROW * len(rows) + 46)
+    axes = sheet.axes(left, 22, 92, 24)
+    most = max([allowed, *(row.high for row in rows)]) * 1.02 or 1.0
+    axes.set_xlim(0, most)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    ticks = _steps(most, 3)
+    axes.set_xticks(ticks, [percent(t) for t in ticks], fontsize=TINY)
+    axes.set_yticks(range(len(rows)), [sheet.name(name) for name in names])
+    axes.grid(axis="x")
+    colors = [ALARM if row.rate > allowed else CALM for row in rows]
+    for y, (row, color) in enumerate(zip(rows, colors, strict=True)):
+        axes.barh(y, row.rate, height=0.62, color=color, alpha=0.55, lw=0)
+        axes.plot([row.low, row.high], [y, y], color=INK, lw=1.5)
+        at = axes.get_yaxis_transform()
+        text = f"{percent(row.rate)} of {row.size:,}"
+        axes.text(1.03, y, text, transform=at, va="center_baseline")
+    axes.plot([allowed, allowed], [-0.5, len(rows) - 0.5], color=INK, lw=1.2, dashes=(3, 3))
+    near = "left" if allowed < most / 2 else "right"
+    axes.text(allowed, -0.5 - 6 / ROW, f"allowed {percent(allowed)}", fontsize=TINY, ha=near)
     return sheet.svg(label)
 
 

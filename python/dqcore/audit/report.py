@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .copies import largest_groups
-from .findings import FLAGS, worst_slices
+from .findings import FLAGS, failing_slices, worst_slices
 from .result import RANKINGS
 
 if TYPE_CHECKING:
-    from ..slices import SliceTable
+    from ..slices import Slice
     from .result import Audit
 
 FORMAT, FORMAT_VERSION = "dqcore-audit", 2
 MOST_LISTED = 100  # entries of each list in report.json; the arrays hold all of them
+VERDICTS = ("pass", "undecided", "fail")
 MOST_TOP = 20  # rows of each ranking, and of each group
 
 
@@ -36,7 +37,7 @@ def content(audit: Audit) -> dict[str, Any]:
             c._asdict() | {"given": names[c.given], "suggested": names[c.suggested]}
             for c in audit.confusions[:MOST_LISTED]
         ],
-        "slices": _slices(audit.slices),
+        "slices": _slices(audit),
         "outliers": _outliers(audit),
         "near_duplicates": _near_duplicates(audit),
         "conflicting_duplicates": _conflicts(audit),
@@ -81,15 +82,28 @@ def _classes(audit: Audit) -> list[dict[str, Any]]:
     ]
 
 
-def _slices(table: SliceTable | None) -> dict[str, Any] | None:
-    if table is None:
+def _slices(audit: Audit) -> dict[str, Any] | None:
+    table, level = audit.slices, audit.slice_verdict
+    if table is None or level is None:
         return None
     found = worst_slices(table)
-    listed = [
-        s._asdict() | {"predicate": [{"column": c, "value": v} for c, v in s.predicate]}
-        for s in (table[int(i)] for i in found[:MOST_LISTED])
-    ]
-    return {"total": len(table), "standing_out": len(found), "worst": listed}
+    below = failing_slices(level)
+    return {
+        "total": len(table),
+        "standing_out": len(found),
+        "worst": [_slice(table[int(i)]) for i in found[:MOST_LISTED]],
+        "sla": {
+            "level": level.sla,
+            "whole": level.whole,
+            "worst_slice": level.verdict,
+            **{f"slices_{v}": np.count_nonzero(level.verdicts == v) for v in VERDICTS},
+            "failing": [_slice(s) for s in below[:MOST_LISTED]],
+        },
+    }
+
+
+def _slice(s: Slice) -> dict[str, Any]:
+    return s._asdict() | {"predicate": [{"column": c, "value": v} for c, v in s.predicate]}
 
 
 # ---- from the neighbours -----------------------------------------------------------------------------

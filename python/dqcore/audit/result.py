@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check, _html
 from .. import neighbours as rooms
+from ..qa import SliceVerdict, slice_verdict
 from ..similar import SimilarRows, check_rows, find_similar
 from . import balance, copies, findings, text
 from . import summary as lines
@@ -224,6 +225,14 @@ class Audit:
         if self.slices is None:
             return []
         return [self.slices[int(i)] for i in findings.worst_slices(self.slices)[:n]]
+
+    @cached_property
+    def slice_verdict(self) -> SliceVerdict | None:
+        """Whether the whole and each slice keep the level agreed (`sla` of `audit`) in rows without a flag; None without slices."""
+        if self.slices is None:
+            return None
+        level = self.provenance.get("parameters", {}).get("sla", findings.SLA)
+        return slice_verdict(self.slices, level, confidence=findings.CONFIDENCE)
 
     def _ranking(self) -> str:
         return "disagreement" if self.joint is None else "label"

@@ -34,6 +34,7 @@ def summary(audit: Audit) -> tuple[SummaryRow, ...]:
         lines.append(_confusion(audit))
     if audit.slices is not None and len(audit.slices):
         lines.append(_worst_slice(audit))
+        lines.append(_failing_slices(audit))
     lines.append(_balance(audit))
     if audit.graph is not None:
         lines.append(_outliers(audit))
@@ -106,6 +107,21 @@ def _worst_slice(audit: Audit) -> SummaryRow:
     name = slice_name(worst.predicate)
     verdict = f"{name}: {share(worst.error_rate)} flagged, {worst.lift:.1f} times the average"
     return _line(audit, "worst_slice", worst.size, verdict)
+
+
+def _failing_slices(audit: Audit) -> SummaryRow:
+    """Count the rows of the worst of the slices that surely keep less than the level agreed."""
+    found = audit.slice_verdict
+    assert found is not None
+    level = f"{found.sla:.4g}" if found.sla < 0.01 else f"{100 * found.sla:.4g} %"
+    whole = {"pass": "not", "fail": "and", "undecided": "perhaps"}[found.whole]
+    failing = findings.failing_slices(found)
+    if not failing:
+        none = f"none of {len(found.verdicts):,} slices surely below {level}"
+        return _line(audit, "failing_slice", 0, none)
+    more = f" and {len(failing) - 1:,} more" if len(failing) > 1 else ""
+    verdict = f"{slice_name(failing[0].predicate)}{more} below {level}, {whole} the whole"
+    return _line(audit, "failing_slice", failing[0].size, verdict)
 
 
 def _balance(audit: Audit) -> SummaryRow:

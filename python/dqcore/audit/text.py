@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .copies import largest_groups
+from .findings import failing_slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,6 +102,9 @@ def report(audit: Audit, top: int = 10) -> str:
         parts.append("most confused\n" + _confusions(audit.confusions[:top], names))
     if len(worst := audit.worst_slices(top)):
         parts.append("worst slices\n" + slice_rows(worst))
+    if audit.slice_verdict is not None and len(below := failing_slices(audit.slice_verdict)):
+        level = f"{100 * audit.slice_verdict.sla:.4g} %"
+        parts.append(f"slices with fewer than {level} right\n" + slice_rows(below[:top]))
     parts += _copies(audit, names, top)
     by = "label" if audit.joint is not None else "disagreement"
     if (audit.joint is not None or audit.disagreement is not None) and len(
