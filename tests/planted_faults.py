@@ -264,8 +264,8 @@ FAULTS = [
     Fault(
         "joint: one worker's rows are not merged",
         "cpp/joint/counts.cpp",
-        "for (const JointState& table : tables) state.merge(table);",
-        "state.merge(tables[0]);",
+        "for (const Table& table : tables) table.add_to(state);",
+        "tables[0].add_to(state);",
         "tests/test_joint.py::test_many_rows_equal_the_reference",
     ),
     Fault(
@@ -281,6 +281,20 @@ FAULTS = [
         "unsure[g] += from[g * (n + 1)];",
         "unsure[g] += 0 * from[g * (n + 1)];",
         "tests/test_joint.py::test_smooth_data_equals_the_reference",
+    ),
+    Fault(
+        "joint: rows whose argmax is the given class are never asked for",
+        "cpp/joint/selections.cpp",
+        "return own_ || least_bar_ <= 0.0;",
+        "return own_ != 0;",
+        "tests/test_joint.py::test_coarse_data_equals_the_reference",
+    ),
+    Fault(
+        "joint: the filter of a class is its bar, without room for rounding",
+        "cpp/joint/selections.cpp",
+        "static_cast<T>(best_[b].bar() - kFilterSlack)",
+        "static_cast<T>(best_[b].bar() + 16 * kFilterSlack)",
+        "tests/test_joint.py::test_coarse_data_equals_the_reference",
     ),
     Fault(
         "joint: estimates converge from the prior alone",

@@ -367,5 +367,5 @@ def test_progress_is_told_by_stage(rng):
     dq.label_issues(
         labels, p, progress=lambda stage, done, total: stages.append((stage, done, total))
     )
-    assert {"thresholds", "joint", "issues"} == {s for s, _, _ in stages}
+    assert {"thresholds", "joint", "issues", "selections"} == {s for s, _, _ in stages}
     assert all(done <= total for _, done, total in stages)

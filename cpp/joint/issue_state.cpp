@@ -16,15 +16,8 @@ namespace dqcore {
 namespace joint {
 namespace {
 
-// A type, not a function: the sorts then compare in line.
-struct Better {
-    bool operator()(const Candidate& a, const Candidate& b) const {
-        return a.key > b.key || (a.key == b.key && a.row < b.row);
-    }
-} constexpr kBetter;
-
-template <class T>
-void append(std::vector<T>& to, std::vector<T>&& from) {
+template <class Values>
+void append(Values& to, Values&& from) {
     if (to.empty())
         to = std::move(from);
     else
@@ -93,7 +86,7 @@ std::vector<IssueRows> joined(std::vector<IssueRows>& a, std::vector<IssueRows>&
 }
 
 // Marks the `take` rows with the least score.
-void mark_lowest(const std::vector<double>& score, int64_t take, std::vector<uint8_t>& mask) {
+void mark_lowest(const ZeroedVector<double>& score, int64_t take, ZeroedVector<uint8_t>& mask) {
     std::vector<Candidate> rows(score.size());
     for (size_t i = 0; i < score.size(); ++i) rows[i] = {-score[i], static_cast<int64_t>(i)};
     if (take > 0) joint::keep_best(rows, take);
@@ -103,7 +96,7 @@ void mark_lowest(const std::vector<double>& score, int64_t take, std::vector<uin
 
 // Rows that the selections of a prune filter name, less those whose label is as probable as any.
 void mark_selected(const IssuePlan& plan, const std::vector<std::vector<Candidate>>& best,
-                   const std::vector<uint8_t>& flags, std::vector<uint8_t>& mask) {
+                   const ZeroedVector<uint8_t>& flags, ZeroedVector<uint8_t>& mask) {
     enum : uint8_t { kByRate = 1, kByClass = 2 };
     const uint8_t wanted = plan.options.filter == Filter::kBoth           ? kByRate | kByClass
                            : plan.options.filter == Filter::kPruneByClass ? kByClass
@@ -118,7 +111,7 @@ void mark_selected(const IssuePlan& plan, const std::vector<std::vector<Candidat
         mask[i] = mask[i] == wanted && !(flags[i] & joint::kAsGiven);
 }
 
-void mark(const IssueState& state, const IssueRows& rows, std::vector<uint8_t>& mask) {
+void mark(const IssueState& state, const IssueRows& rows, ZeroedVector<uint8_t>& mask) {
     const Filter filter = state.plan.options.filter;
     if (joint::prunes(filter)) return mark_selected(state.plan, state.best, rows.flags, mask);
     const uint8_t flag =
@@ -140,7 +133,7 @@ uint64_t order_bits(double score) {
 
 // The marked rows by score, ties to the lower row: a radix sort, byte by byte from the lowest, each
 // pass stable; a byte that all scores share needs no pass.
-std::vector<int64_t> ranked(const std::vector<uint8_t>& mask, const std::vector<double>& score) {
+std::vector<int64_t> ranked(const ZeroedVector<uint8_t>& mask, const ZeroedVector<double>& score) {
     struct Item {
         uint64_t bits;
         int64_t row;
@@ -313,10 +306,10 @@ IssueState IssueState::from_bytes(std::string_view bytes) {
         IssueRows piece;
         piece.start = reader.get<int64_t>();
         const auto n = static_cast<uint64_t>(reader.get<int64_t>());
-        piece.quality = reader.get_vector<double>(n);
-        piece.low_score = reader.get_vector<double>(low ? n : 0);
-        piece.suggested = reader.get_vector<int32_t>(n);
-        piece.flags = reader.get_vector<uint8_t>(n);
+        piece.quality = reader.get_vector<double, ZeroedAllocator<double>>(n);
+        piece.low_score = reader.get_vector<double, ZeroedAllocator<double>>(low ? n : 0);
+        piece.suggested = reader.get_vector<int32_t, ZeroedAllocator<int32_t>>(n);
+        piece.flags = reader.get_vector<uint8_t, ZeroedAllocator<uint8_t>>(n);
         if (piece.start > INT64_MAX / 2) StateReader::fail("rows out of range");
         check_piece(piece, earliest, n_classes);
         earliest = piece.end() + 1;  // adjacent pieces would have been joined

@@ -29,6 +29,14 @@ inline bool has_low_score(const IssueOptions& options) {
            (options.adjust || options.rank_by != low_quality(options.filter));
 }
 
+// A type, not a function: the sorts then compare in line.
+struct Better {
+    bool operator()(const Candidate& a, const Candidate& b) const {
+        return a.key > b.key || (a.key == b.key && a.row < b.row);
+    }
+};
+inline constexpr Better kBetter;
+
 // Leaves the `take` candidates with the largest keys, ties to the lower row, the last of them at
 // take - 1; the others before it are in no order.
 void keep_best(std::vector<Candidate>& candidates, int64_t take);

@@ -8,72 +8,11 @@
 #include "joint/issue_state.h"
 #include "joint/pass.h"
 #include "joint/quality.h"
+#include "joint/selections.h"
 
 namespace dqcore {
 namespace cpu {
 namespace {
-
-// One worker's best rows of each selection: at most twice as many as are wanted and some, then cut
-// to those. The bar of a selection is the least key that can still count, that of a class the least
-// of its selections by rival: most rows stay below the latter and are done with one comparison.
-class Selections {
-public:
-    explicit Selections(const IssuePlan& plan)
-        : plan_(plan),
-          bar_(plan.take.size(), -std::numeric_limits<double>::infinity()),
-          class_bar_(plan.first.size() - 1),
-          best_(plan.take.size()) {
-        for (size_t k = 0; k < class_bar_.size(); ++k) lower_class_bar(k);
-    }
-
-    // A row of class k whose keys by rival are at most `most`; p are its probabilities.
-    template <class T>
-    void offer(const T* p, size_t k, double most, int64_t row) {
-        const auto given = static_cast<double>(p[k]);
-        const auto first = static_cast<size_t>(plan_.first[k]);
-        const auto last = static_cast<size_t>(plan_.first[k + 1]);
-        // The plan has a class's own selection, where there is one, first.
-        const bool own = first < last && static_cast<size_t>(plan_.rival[first]) == k;
-        if (own) offer_one(first, k, -given, row);
-        if (most < class_bar_[k]) return;
-        for (size_t s = first + (own ? 1 : 0); s < last; ++s)
-            offer_one(s, k, static_cast<double>(p[plan_.rival[s]]) - given, row);
-    }
-
-    std::vector<std::vector<Candidate>>& best() { return best_; }
-
-private:
-    static constexpr int64_t kSlack = 64;  // so that short lists are not cut at every other row
-
-    void offer_one(size_t s, size_t k, double key, int64_t row) {
-        if (key >= bar_[s]) [[unlikely]]
-            keep(s, k, {key, row});
-    }
-
-    void keep(size_t s, size_t k, Candidate candidate) {
-        std::vector<Candidate>& best = best_[s];
-        best.push_back(candidate);
-        const int64_t take = plan_.take[s];
-        if (static_cast<int64_t>(best.size()) < 2 * take + kSlack) return;
-        joint::keep_best(best, take);
-        bar_[s] = best[static_cast<size_t>(take - 1)].key;
-        lower_class_bar(k);
-    }
-
-    // +infinity where the class has no selection by rival.
-    void lower_class_bar(size_t k) {
-        double least = std::numeric_limits<double>::infinity();
-        for (int64_t s = plan_.first[k]; s < plan_.first[k + 1]; ++s) {
-            const auto at = static_cast<size_t>(s);
-            if (static_cast<size_t>(plan_.rival[at]) != k) least = std::min(least, bar_[at]);
-        }
-        class_bar_[k] = least;
-    }
-
-    const IssuePlan& plan_;
-    std::vector<double> bar_, class_bar_;
-    std::vector<std::vector<Candidate>> best_;
-};
 
 class IssuePass {
 public:
@@ -81,11 +20,11 @@ public:
         : plan_(plan),
           in_(in),
           n_classes_(static_cast<int64_t>(plan.thresholds.size())),
-          row_start_(row_start),
           rows_(rows),
           score_(plan.options.rank_by, n_classes_,
                  plan.options.adjust ? plan.thresholds : std::vector<double>()),
-          low_score_(joint::low_quality(plan.options.filter), n_classes_, {}) {
+          low_score_(joint::low_quality(plan.options.filter), n_classes_, {}),
+          selects_(!plan.take.empty()) {
         const auto n = static_cast<size_t>(in.labels.size);
         rows.start = row_start;
         rows.quality.resize(n);
@@ -100,7 +39,7 @@ public:
     }
 
     template <class T>
-    void operator()(const joint::Block<T>& block, Selections& selections) {
+    void operator()(const joint::Block<T>& block, std::vector<joint::ClassRow>& others) {
         for (int64_t r = 0; r < block.n; ++r) {
             const int64_t i = block.begin + r;
             const auto at = static_cast<size_t>(i);
@@ -113,10 +52,7 @@ public:
                 rows_.low_score[at] = low_score_(p, label, argmax, runner_up);
             rows_.suggested[at] = block.argmax[r];
             rows_.flags[at] = flags(p, label, argmax, block.guess[r]);
-            const double most =
-                argmax == label ? 0.0
-                                : static_cast<double>(p[argmax]) - static_cast<double>(p[label]);
-            selections.offer(p, static_cast<size_t>(label), most, row_start_ + i);
+            if (selects_ && argmax != label) others.push_back({static_cast<int32_t>(label), i});
         }
     }
 
@@ -141,9 +77,10 @@ private:
 
     const IssuePlan& plan_;
     const JointInput& in_;
-    const int64_t n_classes_, row_start_;
+    const int64_t n_classes_;
     IssueRows& rows_;
     const joint::Scorer score_, low_score_;
+    const bool selects_;
 };
 
 // Rows of each given class.
@@ -165,13 +102,12 @@ void update(IssueState& state, const JointInput& in, int64_t row_start, const Ru
     options.thresholds = state.plan.thresholds;
     options.collision = state.plan.options.collision;
     options.runner_up = pass.wants_runner_up();
-    std::vector<Selections> selections(static_cast<size_t>(run.threads), Selections(state.plan));
-    joint::scan_rows(in.pred_probs, options, run, "issues", fresh.row_sums,
-                     [&](const auto& block, int worker) {
-                         pass(block, selections[static_cast<size_t>(worker)]);
-                     });
+    std::vector<std::vector<joint::ClassRow>> others(static_cast<size_t>(run.threads));
+    joint::scan_rows(
+        in.pred_probs, options, run, "issues", fresh.row_sums,
+        [&](const auto& block, int worker) { pass(block, others[static_cast<size_t>(worker)]); });
     if (fresh.row_sums.off > 0) fresh.row_sums.worst_row += row_start;
-    for (Selections& s : selections) joint::merge_best(fresh, s.best());
+    if (!fresh.plan.take.empty() && in.labels.size > 0) joint::select_best(fresh, in, others, run);
     state.merge(std::move(fresh));
 }
 

@@ -145,19 +145,19 @@ struct Candidate {
 // Consecutive rows that an issue state has seen.
 struct IssueRows {
     int64_t start = 0;
-    std::vector<double> quality;
-    std::vector<double> low_score;  // what a low_* filter selects by, where quality is another
-    std::vector<int32_t> suggested;
-    std::vector<uint8_t> flags;
+    ZeroedVector<double> quality;
+    ZeroedVector<double> low_score;  // what a low_* filter selects by, where quality is another
+    ZeroedVector<int32_t> suggested;
+    ZeroedVector<uint8_t> flags;
 
     int64_t end() const { return start + static_cast<int64_t>(suggested.size()); }
 };
 
 struct Issues {
-    std::vector<uint8_t> mask;
+    ZeroedVector<uint8_t> mask;
     std::vector<int64_t> indices;
-    std::vector<double> quality;
-    std::vector<int32_t> suggested;
+    ZeroedVector<double> quality;
+    ZeroedVector<int32_t> suggested;
     RowSums row_sums;
 };
 

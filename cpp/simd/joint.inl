@@ -268,4 +268,17 @@ uint8_t scan_short_or_long(const dqcore::simd::ProbScan<typename V::T>& s) {
     return all | (s.runner_up ? scan_rows<V, true>(s, r, s.n) : scan_rows<V, false>(s, r, s.n));
 }
 
+template <class V>
+int64_t next_at_least(const typename V::T* p, const typename V::T* low, typename V::T shift,
+                      int64_t begin, int64_t n) {
+    const auto shifts = V::broadcast(shift);
+    int64_t c = begin;
+    for (; c + V::kWidth <= n; c += V::kWidth) {
+        const uint32_t hits = V::at_least(V::load(p + c), V::add(V::load(low + c), shifts));
+        if (hits) return c + __builtin_ctz(hits);
+    }
+    while (c < n && !(p[c] >= low[c] + shift)) ++c;
+    return c;
+}
+
 }  // namespace

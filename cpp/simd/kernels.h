@@ -92,6 +92,12 @@ struct Kernels {
     uint8_t (*scan_probs32)(const ProbScan<float>& s);
     uint8_t (*scan_probs64)(const ProbScan<double>& s);
 
+    // The first c of begin, ..., n - 1 with p[c] >= low[c] + shift, the sum rounded; n where there is none.
+    int64_t (*next_at_least32)(const float* p, const float* low, float shift, int64_t begin,
+                               int64_t n);
+    int64_t (*next_at_least64)(const double* p, const double* low, double shift, int64_t begin,
+                               int64_t n);
+
     // n halves at any address as floats; exact.
     void (*widen_halves)(const char* halves, float* out, int64_t n);
 
