@@ -319,7 +319,7 @@ FAULTS = [
     ),
     Fault(
         "joint: equal margins go to the higher row",
-        "cpp/joint/issue_state.cpp",
+        "cpp/joint/issue_state.h",
         "return a.key > b.key || (a.key == b.key && a.row < b.row);",
         "return a.key > b.key || (a.key == b.key && a.row > b.row);",
         "tests/test_joint.py::test_coarse_data_equals_the_reference",

@@ -38,59 +38,45 @@ void round_preserving_sum(const std::vector<double>& values, int64_t* result) {
     for (int64_t i = 0; i < moves; ++i) result[order[static_cast<size_t>(i)]] += step;
 }
 
-}  // namespace joint
-
-namespace {
-
-// The calibrated entry, before any rounding, as a function of (given, true).
 template <class Count>
-class Scaled {
-public:
-    Scaled(Matrix<const Count> counts, Vector<const Count> totals)
-        : counts_(counts), totals_(totals), row_sums_(static_cast<size_t>(counts.rows)) {
-        const int64_t n = counts.rows;
-        for (int64_t g = 0; g < n; ++g) {
-            const double sum = joint::pairwise_sum(n, [&](int64_t t) { return floored(g, t); });
-            row_sums_[static_cast<size_t>(g)] = std::max(sum, kTiny);
-        }
-        // Column by column: cleanlab holds the matrix that way, and the order decides the last bit.
-        total_ = std::max(
-            joint::pairwise_sum(n * n, [&](int64_t i) { return by_class(i % n, i / n); }), kTiny);
-        rows_ = joint::pairwise_sum(n, [&](int64_t g) { return static_cast<double>(totals[g]); });
+Scaled<Count>::Scaled(Matrix<const Count> counts, Vector<const Count> totals)
+    : counts_(counts), totals_(totals), row_sums_(static_cast<size_t>(counts.rows)) {
+    const int64_t n = counts.rows;
+    for (int64_t g = 0; g < n; ++g) {
+        const double sum = pairwise_sum(n, [&](int64_t t) { return floored(g, t); });
+        row_sums_[static_cast<size_t>(g)] = std::max(sum, kTiny);
     }
+    // Column by column: cleanlab holds the matrix that way, and the order decides the last bit.
+    int64_t g = 0, t = 0;
+    const auto next = [&](int64_t) {
+        const double value = counts_.row(g)[t] == 0 && g != t ? 0.0 : by_class(g, t);
+        if (++g == n) g = 0, ++t;
+        return value;
+    };
+    total_ = std::max(pairwise_sum(n * n, next), kTiny);
+    rows_ = pairwise_sum(n, [&](int64_t i) { return static_cast<double>(totals[i]); });
+}
 
-    double operator()(int64_t g, int64_t t) const { return by_class(g, t) / total_ * rows_; }
+template class Scaled<int64_t>;
+template class Scaled<double>;
 
-private:
-    double floored(int64_t g, int64_t t) const {
-        const auto count = static_cast<double>(counts_.row(g)[t]);
-        return g == t ? std::max(count, 1.0) : count;
-    }
-    double by_class(int64_t g, int64_t t) const {
-        return floored(g, t) / row_sums_[static_cast<size_t>(g)] * static_cast<double>(totals_[g]);
-    }
+void calibrated_row(const Scaled<int64_t>& scaled, int64_t g, int64_t* result) {
+    std::vector<double> row(static_cast<size_t>(scaled.n_classes()));
+    for (int64_t t = 0; t < scaled.n_classes(); ++t) row[static_cast<size_t>(t)] = scaled(g, t);
+    round_preserving_sum(row, result);
+}
 
-    const Matrix<const Count> counts_;
-    const Vector<const Count> totals_;
-    std::vector<double> row_sums_;
-    double total_ = 0.0, rows_ = 0.0;
-};
-
-}  // namespace
+}  // namespace joint
 
 void calibrate(Matrix<const int64_t> counts, Vector<const int64_t> class_counts,
                Matrix<int64_t> result) {
-    const Scaled<int64_t> scaled(counts, class_counts);
-    std::vector<double> row(static_cast<size_t>(counts.cols));
-    for (int64_t g = 0; g < counts.rows; ++g) {
-        for (int64_t t = 0; t < counts.cols; ++t) row[static_cast<size_t>(t)] = scaled(g, t);
-        joint::round_preserving_sum(row, result.row(g));
-    }
+    const joint::Scaled<int64_t> scaled(counts, class_counts);
+    for (int64_t g = 0; g < counts.rows; ++g) joint::calibrated_row(scaled, g, result.row(g));
 }
 
 void calibrate(Matrix<const double> counts, Vector<const double> class_weights,
                Matrix<double> result) {
-    const Scaled<double> scaled(counts, class_weights);
+    const joint::Scaled<double> scaled(counts, class_weights);
     for (int64_t g = 0; g < counts.rows; ++g)
         for (int64_t t = 0; t < counts.cols; ++t) result.row(g)[t] = scaled(g, t);
 }

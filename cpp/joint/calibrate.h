@@ -1,6 +1,7 @@
 // Arithmetic of calibration and pruning that repeats NumPy's, bit for bit.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -20,7 +21,8 @@ double pairwise_sum(int64_t begin, int64_t n, const Get& get) {
     }
     if (n > kRun) {
         const int64_t half = n / 2 / kLanes * kLanes;
-        return pairwise_sum(begin, half, get) + pairwise_sum(begin + half, n - half, get);
+        const double left = pairwise_sum(begin, half, get);  // first: `get` may count its calls
+        return left + pairwise_sum(begin + half, n - half, get);
     }
     double lane[kLanes];
     for (int64_t l = 0; l < kLanes; ++l) lane[l] = get(begin + l);
@@ -41,5 +43,35 @@ double pairwise_sum(int64_t n, const Get& get) {
 // Each value rounded (half to even); then as many as the rounded sum of all asks for are moved by
 // one, those with the largest remainder first, ties to the lower index.
 void round_preserving_sum(const std::vector<double>& values, int64_t* result);
+
+// The calibrated entry, before any rounding, as a function of (given, true).
+template <class Count>
+class Scaled {
+public:
+    Scaled(Matrix<const Count> counts, Vector<const Count> totals);
+
+    double operator()(int64_t g, int64_t t) const {
+        // Most entries of many classes are 0, and so is what they scale to.
+        return counts_.row(g)[t] == 0 && g != t ? 0.0 : by_class(g, t) / total_ * rows_;
+    }
+    int64_t n_classes() const { return counts_.rows; }
+
+private:
+    double floored(int64_t g, int64_t t) const {
+        const auto count = static_cast<double>(counts_.row(g)[t]);
+        return g == t ? std::max(count, 1.0) : count;
+    }
+    double by_class(int64_t g, int64_t t) const {
+        return floored(g, t) / row_sums_[static_cast<size_t>(g)] * static_cast<double>(totals_[g]);
+    }
+
+    const Matrix<const Count> counts_;
+    const Vector<const Count> totals_;
+    std::vector<double> row_sums_;
+    double total_ = 0.0, rows_ = 0.0;
+};
+
+// One row of calibrated counts.
+void calibrated_row(const Scaled<int64_t>& scaled, int64_t g, int64_t* result);
 
 }  // namespace dqcore::joint

@@ -113,25 +113,20 @@ void update(IssueState& state, const JointInput& in, int64_t row_start, const Ru
 
 Issues label_issues(const JointInput& in, const IssueOptions& options,
                     Matrix<const int64_t> calibrated, const Run& run) {
-    const int64_t n = in.pred_probs.cols;
     std::vector<double> thresholds = joint::data_thresholds(in, run);
-    std::vector<int64_t> class_counts, own;
-    if (joint::prunes(options.filter)) {
-        if (calibrated.data) {
-            class_counts = count_classes(in);
-        } else {
+    const auto plan = [&]() -> IssuePlan {
+        if (joint::prunes(options.filter) && !calibrated.data) {
             RowSums sums;
-            JointCounts counts =
-                finish(confident_joint(in, thresholds, options.collision, sums, run));
-            own.resize(counts.counts.size());
-            calibrate({counts.counts.data(), n, n}, {counts.class_counts.data(), n},
-                      {own.data(), n, n});
-            calibrated = {own.data(), n, n};
-            class_counts = counts.class_counts;
+            return plan_issues(
+                options, thresholds,
+                finish(confident_joint(in, thresholds, options.collision, sums, run)));
         }
-    }
-    IssueState state(plan_issues(options, std::move(thresholds), calibrated,
-                                 {class_counts.data(), static_cast<int64_t>(class_counts.size())}));
+        std::vector<int64_t> counts;
+        if (joint::prunes(options.filter)) counts = count_classes(in);
+        return plan_issues(options, thresholds, calibrated,
+                           {counts.data(), static_cast<int64_t>(counts.size())});
+    };
+    IssueState state(plan());
     update(state, in, 0, run);
     return std::move(state).finish();
 }

@@ -136,6 +136,9 @@ struct IssuePlan {
 };
 IssuePlan plan_issues(const IssueOptions& options, std::vector<double> thresholds,
                       Matrix<const int64_t> calibrated, Vector<const int64_t> class_counts);
+// The same, of counts before calibration: no second table of classes by classes is made.
+IssuePlan plan_issues(const IssueOptions& options, std::vector<double> thresholds,
+                      const JointCounts& counts);
 
 struct Candidate {
     double key;

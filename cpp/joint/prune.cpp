@@ -28,7 +28,9 @@ void prune_row(const int64_t* calibrated, int64_t n, int64_t k, const IssueOptio
                       : std::max(static_cast<double>(calibrated[j]) - less, 0.0);
     };
     const auto reduced = [&](int64_t j) { return j == k ? kept(j) : kept(j) * options.frac_noise; };
-    const double freed = joint::pairwise_sum(n, [&](int64_t j) { return kept(j) - reduced(j); });
+    const double freed = options.frac_noise == 1.0 ? 0.0 : joint::pairwise_sum(n, [&](int64_t j) {
+        return kept(j) - reduced(j);
+    });
     for (int64_t j = 0; j < n; ++j) result[j] = static_cast<int64_t>(reduced(j));
     result[k] = static_cast<int64_t>(static_cast<double>(raised) + freed);
 }
@@ -63,10 +65,10 @@ void rescale(PruneCounts& prune, Vector<const int64_t> class_counts,
 bool selects_by_class(Filter f) { return f == Filter::kPruneByClass || f == Filter::kBoth; }
 bool selects_by_rate(Filter f) { return f == Filter::kPruneByNoiseRate || f == Filter::kBoth; }
 
-}  // namespace
-
-IssuePlan plan_issues(const IssueOptions& options, std::vector<double> thresholds,
-                      Matrix<const int64_t> calibrated, Vector<const int64_t> class_counts) {
+// `calibrated_row(k, row)` writes row k of the calibrated joint.
+template <class CalibratedRow>
+IssuePlan make_plan(const IssueOptions& options, std::vector<double> thresholds,
+                    Vector<const int64_t> class_counts, const CalibratedRow& calibrated_row) {
     const auto n = static_cast<int64_t>(thresholds.size());
     IssuePlan plan{options, std::move(thresholds), {}, {}, {}};
     const bool by_class = selects_by_class(options.filter),
@@ -76,14 +78,16 @@ IssuePlan plan_issues(const IssueOptions& options, std::vector<double> threshold
         return plan;
     }
     const std::vector<int64_t>& to_remove = options.num_to_remove_per_class;
-    PruneCounts prune{n, std::vector<int64_t>(static_cast<size_t>(n * n))};
-    for (int64_t k = 0; k < n; ++k) prune_row(calibrated.row(k), n, k, options, prune.row(k));
-    std::vector<int64_t> leave(static_cast<size_t>(n));
-    for (int64_t k = 0; k < n; ++k)
-        leave[static_cast<size_t>(k)] = to_remove.empty()
-                                            ? prune.row(k)[k]
-                                            : class_counts[k] - to_remove[static_cast<size_t>(k)];
-    if (!to_remove.empty() && by_rate) rescale(prune, class_counts, to_remove);
+    std::vector<int64_t> row(static_cast<size_t>(n)), prune(static_cast<size_t>(n));
+    const bool rescales = !to_remove.empty() && by_rate;
+    PruneCounts rescaled{n, std::vector<int64_t>(static_cast<size_t>(rescales ? n * n : 0))};
+    if (rescales) {
+        for (int64_t k = 0; k < n; ++k) {
+            calibrated_row(k, row.data());
+            prune_row(row.data(), n, k, options, rescaled.row(k));
+        }
+        rescale(rescaled, class_counts, to_remove);
+    }
 
     const auto select = [&](int64_t rival, int64_t take, int64_t rows) {
         if (take <= 0) return;
@@ -95,13 +99,38 @@ IssuePlan plan_issues(const IssueOptions& options, std::vector<double> threshold
         // cleanlab never prunes a class of one row, whatever the least number to leave.
         const int64_t rows = class_counts[k];
         if (rows > std::max<int64_t>(options.min_examples_per_class, 1)) {
-            if (by_class) select(k, rows - leave[static_cast<size_t>(k)], rows);
+            if (!rescales) {
+                calibrated_row(k, row.data());
+                prune_row(row.data(), n, k, options, prune.data());
+            }
+            const int64_t* const counts = rescales ? rescaled.row(k) : prune.data();
+            const int64_t leave =
+                to_remove.empty() ? counts[k] : rows - to_remove[static_cast<size_t>(k)];
+            if (by_class) select(k, rows - leave, rows);
             for (int64_t j = 0; j < n && by_rate; ++j)
-                if (j != k) select(j, prune.row(k)[j], rows);
+                if (j != k) select(j, counts[j], rows);
         }
         plan.first.push_back(static_cast<int64_t>(plan.take.size()));
     }
     return plan;
+}
+
+}  // namespace
+
+IssuePlan plan_issues(const IssueOptions& options, std::vector<double> thresholds,
+                      Matrix<const int64_t> calibrated, Vector<const int64_t> class_counts) {
+    return make_plan(options, std::move(thresholds), class_counts, [&](int64_t k, int64_t* row) {
+        std::copy_n(calibrated.row(k), calibrated.cols, row);
+    });
+}
+
+IssuePlan plan_issues(const IssueOptions& options, std::vector<double> thresholds,
+                      const JointCounts& counts) {
+    const auto n = static_cast<int64_t>(thresholds.size());
+    const Vector<const int64_t> class_counts{counts.class_counts.data(), n};
+    const joint::Scaled<int64_t> scaled({counts.counts.data(), n, n}, class_counts);
+    return make_plan(options, std::move(thresholds), class_counts,
+                     [&](int64_t k, int64_t* row) { joint::calibrated_row(scaled, k, row); });
 }
 
 }  // namespace dqcore
