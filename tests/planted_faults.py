@@ -297,6 +297,20 @@ FAULTS = [
         "tests/test_joint.py::test_coarse_data_equals_the_reference",
     ),
     Fault(
+        "joint: the worst row of a piece is told by its place there",
+        "python/dqcore/joint_pieces.py",
+        "return sums[0] + off, begin + worst, total",
+        "return sums[0] + off, worst, total",
+        "tests/test_joint_pieces.py::test_bad_values_and_row_sums_are_told_of_all_rows",
+    ),
+    Fault(
+        "joint: pages of a private memory map are dropped with its changes",
+        "python/dqcore/joint_pieces.py",
+        '        if isinstance(owner, np.memmap) and owner.mode == "c":\n            return None\n',
+        "",
+        "tests/test_joint_pieces.py::test_a_memory_map_is_read_and_left_as_it_was",
+    ),
+    Fault(
         "joint: estimates converge from the prior alone",
         "python/dqcore/reference/latent.py",
         "        noise = clip_noise((inverse * shares).T / np.maximum(prior, TINY))\n",
@@ -688,7 +702,7 @@ FAULTS = [
     ),
     Fault(
         "joint: calibration forgets the floor of the diagonal",
-        "cpp/joint/calibrate.cpp",
+        "cpp/joint/calibrate.h",
         "return g == t ? std::max(count, 1.0) : count;",
         "return count;",
         "tests/test_joint.py::test_calibration_equals_the_reference",

@@ -40,6 +40,12 @@ def shown(value: object) -> str:
     return text if len(text) <= 2 * _MOST_SHOWN else text[: 2 * _MOST_SHOWN] + "..."
 
 
+_MOST_BYTES = 2**60
+_BYTES = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", 1):
+    _BYTES |= {f"{_letter}b": 1000**_power, f"{_letter}ib": 1024**_power}
+
+
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as an int in [low, high]; a bool or a fraction is a TypeError."""
     if isinstance(value, bool | np.bool_):
@@ -52,6 +58,25 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
         wanted = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} must be {wanted}, got {shown(number)}")
     return number
+
+
+def memory(name: str, value: object) -> int | None:
+    """Return bytes: None, a whole number of them, or a string such as "512MB", "2GB" or "1.5GiB"."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return integer(name, value, 1, _MOST_BYTES)
+    text = str.__str__(value).strip()
+    unit = text.lstrip("0123456789.")
+    try:
+        found = float(text[: len(text) - len(unit)]) * _BYTES[unit.strip().lower()]
+    except (ValueError, KeyError):
+        found = 0.0
+    if not 1 <= found <= _MOST_BYTES:
+        raise ValueError(
+            f"{name} must be a number of bytes, or such as '512MB' or '2GB', got {shown(value)}"
+        )
+    return int(found)
 
 
 def number(name: str, value: object, low: float, high: float) -> float:

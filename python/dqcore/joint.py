@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _backend, _check
+from . import _backend, _check, joint_pieces
 from .joint_options import (
     COLLISIONS,
+    PRUNE_FILTERS,
     QUALITIES,
     calibrated_counts,
     check_adjust,
@@ -32,6 +33,7 @@ def confident_joint(
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
+    memory_limit: int | str | None = None,
 ) -> ConfidentJoint:
     """Count the rows of each given class that confidently belong to each true class.
 
@@ -55,6 +57,9 @@ def confident_joint(
         Names of the classes in the order of the columns; without, strings in `labels` are sorted.
     backend, threads, progress
         As everywhere: where to run, on how many threads (0: all), and a callable (stage, done, total).
+    memory_limit : int or str, optional
+        Bytes, or such as "2GB", that the call may hold besides its arguments and its result. The rows are then read in
+        pieces, and the pages of a memory-mapped `pred_probs` given back after each; the result is the same to the bit.
 
     Returns
     -------
@@ -94,9 +99,15 @@ def confident_joint(
     _check.choice("collision", collision, COLLISIONS)
     w = None if weights is None else _check.weights("weights", weights, len(y))
     threads, progress = _check.run_options(threads, progress)
-    counts, found, class_counts, class_weights, row_sums = module.confident_joint(
-        y, p, thresholds=t, collision=collision, weights=w, threads=threads, progress=progress
-    )
+    limit = _check.memory("memory_limit", memory_limit)
+    run: dict[str, Any] = {"threads": threads, "progress": progress}
+    options: dict[str, Any] = {"thresholds": t, "collision": collision, "weights": w}
+    if limit is None or not hasattr(module, "JointState"):
+        result = module.confident_joint(y, p, **options, **run)
+    else:
+        pieces = joint_pieces.Pieces(y, p, limit, run, weighted=w is not None)
+        result = joint_pieces.confident_joint(module, pieces, **options)
+    counts, found, class_counts, class_weights, row_sums = result
     warn_row_sums(row_sums)
     return ConfidentJoint(counts, found, class_counts, class_weights, names)
 
@@ -177,12 +188,13 @@ def label_issues(
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
+    memory_limit: int | str | None = None,
 ) -> LabelIssues:
     """Find the rows whose given label is likely wrong, worst first.
 
     Parameters
     ----------
-    labels, pred_probs, class_names, backend, threads, progress
+    labels, pred_probs, class_names, backend, threads, progress, memory_limit
         As for `confident_joint`.
     filter_by : str
         How rows are chosen. By the calibrated joint: "prune_by_noise_rate" takes, for each given class k and true
@@ -253,9 +265,19 @@ def label_issues(
     )
     calibrated = None if joint is None else calibrated_counts(joint, p.shape[1])
     threads, progress = _check.run_options(threads, progress)
-    mask, indices, quality, suggested, row_sums = module.label_issues(
-        y, p, joint=calibrated, **options, threads=threads, progress=progress
-    )
+    limit = _check.memory("memory_limit", memory_limit)
+    run: dict[str, Any] = {"threads": threads, "progress": progress}
+    if limit is None or not hasattr(module, "IssueState"):
+        result = module.label_issues(y, p, joint=calibrated, **options, **run)
+    else:
+        result = joint_pieces.label_issues(
+            module,
+            joint_pieces.Pieces(y, p, limit, run),
+            joint=calibrated,
+            options=options,
+            prunes=filter_by in PRUNE_FILTERS,
+        )
+    mask, indices, quality, suggested, row_sums = result
     warn_row_sums(row_sums)
     return LabelIssues(mask, indices, quality, suggested, names)
 
