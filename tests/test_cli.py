@@ -120,6 +120,17 @@ def test_fail_on(run, data, tmp_path, bound, code):
     assert (tmp_path / "out" / "report.json").exists()  # saved all the same
 
 
+def test_the_level_agreed_is_a_share(run, data):
+    for text in ("99%", "0.99"):
+        code, out, _ = run("audit", data[0], "--sla", text, "--format", "json")
+        assert code == 0
+        assert json.loads(out)["provenance"]["parameters"]["sla"] == 0.99
+    for text in ("101%", "nan", "most"):
+        code, _, err = run("audit", data[0], "--sla", text)
+        assert code == 2
+        assert f"{text!r} is no share" in err
+
+
 def test_fail_on_a_leak(run, data, tmp_path):
     np.savez(tmp_path / "parts.npz", part=np.arange(200) % 2)
     code, _, err = run("audit", data[0], "--fail-on", "split_leak>0")

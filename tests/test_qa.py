@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import dqcore as dq
 import numpy as np
@@ -11,6 +13,15 @@ from dqcore import _proportions
 stats = pytest.importorskip("scipy.stats")
 
 BATCH = [0.90, 1.00, 0.99, 0.98]
+
+
+def test_the_examples_of_the_guide_run():
+    text = (Path(__file__).parents[1] / "docs" / "quality.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(compile(block, "quality.md", "exec"), names)  # noqa: S102
+    assert {"found", "plan", "test"} <= set(names)
 
 
 # ---- batches -----------------------------------------------------------------------------------------
@@ -44,6 +55,10 @@ def test_all_items_together_are_the_mean_by_weight():
     found = dq.batch_verdict([0.5, 1.0], 0.9, weights=[1, 9])
     assert found.score == pytest.approx(0.95)
     assert (found.passes, found.verdict) == (True, "undecided")
+    weights = np.arange(1, 61)
+    half = math.sqrt(math.log(40) / 2 * ((weights / weights.sum()) ** 2).sum())  # Hoeffding's
+    found = dq.batch_verdict(np.full(60, 0.5), 0.9, weights=weights)
+    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half), rel=1e-12)
     alike = dq.batch_verdict(BATCH * 40, 0.95, weights=np.full(160, 3.0))
     assert alike == dq.batch_verdict(BATCH * 40, 0.95)
 
@@ -111,9 +126,9 @@ def test_a_slice_is_told_at_a_confidence_shared_by_all(rng):
     assert np.count_nonzero(together.verdicts != "undecided") <= 1
     assert np.count_nonzero(alone.verdicts != "undecided") >= 5
     assert (together.low < alone.low).all()
-    losses = dq.slice_errors(np.full(10, 0.5), {"g": np.zeros(10, int)})
+    losses = dq.slice_errors([0.0, 1.0, 0.5, 0.5] * 2 + [1.0, 1.0], {"g": np.zeros(10, int)})
     found = dq.slice_verdict(losses, 0.95)
-    low, high = _proportions.chernoff_interval(0.5, 10, 0.95)
+    low, high = _proportions.chernoff_interval(0.6, 10, 0.95)
     assert (found.low[0], found.high[0]) == (1 - high, 1 - low)
     with pytest.raises(ValueError, match=r"table must be of errors, or of losses in \[0, 1\]"):
         dq.slice_verdict(dq.slice_errors([0.0, 2.0], {"g": [0, 0]}), 0.95)

@@ -256,6 +256,7 @@ def table(
         _predicate_codes=counts.predicate_codes,
         _values=tuple(column.values for column in columns),
         weight=weight if weighted else None,
+        binary=counts.binary,
     )
     # Last key first: score, then the columns and codes of the predicate; -1 sorts prefixes first.
     pairs = zip(counts.predicate_columns.T, counts.predicate_codes.T, strict=True)

@@ -359,14 +359,10 @@ def slice_verdict(
     if float(table.max_error.max(initial=0.0)) > 1.0:
         raise ValueError("table must be of errors, or of losses in [0, 1]; some are above 1")
     each = 1.0 - (1.0 - confidence) / max(1, len(table) if shared else 1)
-    # Whole sums of errors that are 0 or 1 at most are counts.
-    counted = bool(
-        np.isin(table.max_error, (0.0, 1.0)).all() and (table.error_sum % 1.0 == 0.0).all()
-    )
-    low, high = _accuracy(table.error_rate, table.size, each, counted)
+    low, high = _accuracy(table.error_rate, table.size, each, table.binary)
     verdicts = np.where(low >= level, "pass", np.where(high < level, "fail", "undecided"))
     whole_low, whole_high = _accuracy(
-        np.array([table.overall_error_rate]), np.array([max(1, table.n)]), confidence, counted
+        np.array([table.overall_error_rate]), np.array([max(1, table.n)]), confidence, table.binary
     )
     failing = verdicts == "fail"
     worst_verdict = (

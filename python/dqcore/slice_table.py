@@ -123,6 +123,8 @@ class SliceTable:
         Whether a slice has the same rows as one with a condition less.
     search : SliceSearch, or None but from find_slices
         Whether the search was complete, and what it looked at.
+    binary : bool
+        Whether every error of the whole set is 0 or 1.
     """
 
     size: NDArray[np.int64]
@@ -145,6 +147,7 @@ class SliceTable:
     weight: NDArray[np.float64] | None = None
     redundant: NDArray[np.bool_] | None = None
     search: SliceSearch | None = None
+    binary: bool = False
 
     @cached_property
     def predicates(self) -> tuple[Predicate, ...]:

@@ -34,19 +34,30 @@ def bound(text: str) -> Bound:
     """Return the bound that `text` means, such as "noise>5%" or "label>=0.02"."""
     name, sign, value = (part.strip() for part in text.partition(">"))
     strict = not value.startswith("=")
-    number, percent = value.removeprefix("=").strip(), 1.0
-    if number.endswith("%"):
-        number, percent = number[:-1].strip(), 100.0
-    try:
-        share = float(number) / percent
-    except ValueError:
-        share = -1.0
+    share = _share(value.removeprefix("=").strip())
     if name not in SHARES or not sign or not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no bound; want one of {', '.join(SHARES)}, then > or >=, "
             "then a share such as 5% or 0.05"
         )
     return Bound(name, strict, share, text.strip())
+
+
+def agreed(text: str) -> float:
+    """Return the share that `text` means, such as "99%" or "0.99"."""
+    share = _share(text.strip())
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; want one such as 95% or 0.95")
+    return share
+
+
+def _share(text: str) -> float:
+    """Return a share of 0 to 1; another number where `text` is none."""
+    number, percent = (text[:-1].strip(), 100.0) if text.endswith("%") else (text, 1.0)
+    try:
+        return float(number) / percent
+    except ValueError:
+        return -1.0
 
 
 def reached(found: Audit, bounds: Sequence[Bound]) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._backend import BackendError
-from .bounds import SHARES, bound, reached
+from .bounds import SHARES, agreed, bound, reached
 from .progress import bar
 from .text import printable
 
@@ -74,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
         "--metric",
         choices=("euclidean", "cosine"),
         help="default: cosine above 3 columns, else euclidean",
+    )
+    audit.add_argument(
+        "--sla",
+        type=agreed,
+        default=0.95,
+        metavar="SHARE",
+        help="share of right labels agreed, for the whole and each slice (default 95%%)",
     )
     audit.add_argument("--top", type=_whole(0), default=10, help="lines of each list (default 10)")
     audit.add_argument(
@@ -154,6 +161,7 @@ def _audit(args: argparse.Namespace) -> int:
         **data_set(args.file, given, args.columns),
         k=args.k,
         metric=args.metric,
+        sla=args.sla,
         backend=args.backend,
         threads=args.threads,
         progress=bar(sys.stderr),
