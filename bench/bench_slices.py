@@ -1,4 +1,4 @@
-"""Speed of slice_errors against pandas' groupby and DuckDB's grouping sets, in one run.
+"""Speed of slice_errors against pandas' groupby, DuckDB's grouping sets and polars' group_by, in one run.
 
 python bench/bench_slices.py [rows]
 
@@ -73,7 +73,20 @@ def main(rows: int) -> None:
                 f"select {', '.join(names)}, count(*), sum(error), max(error) from frame "
                 f"group by grouping sets ({text})"
             )
-            peers["duckdb"] = lambda q=query: duckdb.query(q).fetchnumpy()
+            connection = duckdb.connect()
+            connection.register("frame", frame)
+            peers["duckdb"] = lambda c=connection, q=query: c.sql(q).fetchnumpy()
+        if importlib.util.find_spec("polars"):
+            import polars
+
+            own = polars.DataFrame({**columns, "error": errors})
+            error = polars.col("error")
+            wanted = [polars.len(), error.sum().alias("sum"), error.max().alias("max")]
+            peers["polars"] = lambda f=own, w=wanted: [
+                f.group_by(list(chosen)).agg(w)
+                for level in (1, 2)
+                for chosen in itertools.combinations(names, level)
+            ]
         seconds = {name: median_seconds(call, 3) for name, call in peers.items()}
         arrays = [*columns.values(), errors]
         ceiling = sum(
@@ -93,4 +106,4 @@ def main(rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5_000_000)

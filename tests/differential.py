@@ -19,7 +19,7 @@ import numpy as np
 from dqcore import _cpu
 
 # Outside the promise of equal bits.
-NOT_COMPARED = {"stats"}
+NOT_COMPARED = {"stats", "levels"}  # how a search went: the reference looks at everything
 
 
 class Difference(AssertionError):
@@ -263,6 +263,18 @@ def slice_errors(rng):
     return "slice_errors", {"errors": errors, "columns": columns}, options
 
 
+def find_slices(rng):
+    _, arrays, options = slice_errors(rng)
+    options |= {
+        "k": int(rng.integers(1, 20)),
+        "alpha": float(rng.choice([0.5, 0.6, 0.95, 1.0])),
+        "missing": ["leave_out", "category"][int(rng.integers(2))],
+    }
+    if rng.random() < 0.3:
+        options["weights"] = rng.integers(0, 4, len(arrays["errors"]))
+    return "find_slices", arrays, options
+
+
 # A room's functions and how often each is drawn.
 GENERATORS = {
     knn_graph: 4,
@@ -271,6 +283,7 @@ GENERATORS = {
     label_quality: 2,
     label_issues: 4,
     slice_errors: 2,
+    find_slices: 2,
 }
 
 
