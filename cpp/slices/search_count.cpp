@@ -8,7 +8,7 @@ namespace dqcore::cpu {
 namespace {
 
 // A chunk of counting: candidates and blocks; the bits of a block are shared by its candidates.
-constexpr int64_t kGroup = 1 << 11, kBlocksPerChunk = 8;
+constexpr int64_t kGroup = 1 << 11, kBlocksPerChunk = 2;
 
 }  // namespace
 
