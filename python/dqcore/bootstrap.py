@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _backend, _check, _html
 from .joint_options import COLLISIONS, inputs, threshold_values, warn_row_sums
 from .joint_results import ConfidentJoint
+from .reference import latent as definition
 
 Floats = NDArray[np.float64]
 
@@ -91,7 +92,10 @@ class JointIntervals:
 
 
 class _Replicate(ConfidentJoint):
-    """A joint that is calibrated once, for all that is estimated from it."""
+    """A joint that is calibrated once, for all that is estimated from it; its arrays are our own and not checked."""
+
+    def __post_init__(self) -> None:
+        pass
 
     def calibrated(self) -> NDArray[Any]:
         known: NDArray[Any] | None = self.__dict__.get("_known")
@@ -99,6 +103,9 @@ class _Replicate(ConfidentJoint):
             known = super().calibrated()
             object.__setattr__(self, "_known", known)
         return known
+
+    def prior(self, method: str = "cnt") -> Floats:
+        return definition.prior(self.calibrated(), self.class_counts, method)
 
     def class_noise(self) -> Floats:
         calibrated = self.calibrated()
