@@ -23,7 +23,7 @@ void Counted::add(const Counted& other) {
 // Calls body(group, first block, end, worker) over all blocks, as many at once as there is room for.
 template <class Body>
 void Counter::each_stripe(int64_t groups, const Body& body) {
-    const int64_t blocks = rows_.n_blocks();
+    const int64_t blocks = groups > 0 ? rows_.n_blocks() : 0;
     for (int64_t begin = 0; begin < blocks; begin += bits_.stripe_blocks()) {
         const int64_t end = std::min(begin + bits_.stripe_blocks(), blocks);
         bits_.fill(begin, end, run_);
