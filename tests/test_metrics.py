@@ -227,6 +227,18 @@ def test_a_gap_of_many_groups_is_told_at_a_shared_confidence(rng):
     assert told <= 8  # P(more) < 0.01 at 5 %
 
 
+def test_a_tiny_group_at_the_end_does_not_hide_a_gap_that_is_sure():
+    (gap,) = (g for g in of_shares((800, 2000), (400, 2000), (2, 3)).gaps() if g.metric == "error")
+    (pair,) = (g for g in of_shares((800, 2000), (400, 2000)).gaps() if g.metric == "error")
+    assert gap.highest == (("g", 2),)
+    assert gap.difference == pytest.approx(2 / 3 - 0.2)
+    assert 0.9 * pair.low < gap.low < pair.low  # at a confidence shared by three pairs
+    assert gap.high > gap.difference
+    many = of_shares((800, 2000), *[(400, 2000)] * 600)
+    (wide,) = (g for g in many.gaps() if g.metric == "error")
+    assert 0.1 < wide.low < wide.difference < wide.high
+
+
 def test_parity_has_fairlearns_meaning(rng):
     labels, predictions, _, columns = made(rng, 800, missing=0.0)
     found = dq.group_metrics(labels, predictions, columns)

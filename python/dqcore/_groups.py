@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 METHODS = ("between_groups", "to_overall")
 _REPR_ROWS = 10
+_MOST_PAIRED = 512  # groups whose pairs are all looked at
 
 Predicate = tuple[tuple[str, Category | None], ...]
 Ints = NDArray[np.int64]
@@ -29,9 +30,9 @@ Floats = NDArray[np.float64]
 class Gap(NamedTuple):
     """How far the groups of one crossing of columns lie apart in one rate.
 
-    `low` to `high` holds the difference of the two groups named, at the table's confidence for all pairs of groups
-    together, so that it may be read although the two were picked for lying far apart. Where `low` is 0 the gap may be
-    chance.
+    `lowest` and `highest` have the rates that lie farthest apart. `low` to `high` holds how far the farthest two truly
+    do, at the table's confidence for all pairs of groups together: `low` is that of the two groups that are most surely
+    apart, which need not be those named, where these are small. Where it is 0 every gap may be chance.
     """
 
     columns: tuple[str, ...]
@@ -220,8 +221,8 @@ class GroupMetrics:
     def gaps(self) -> tuple[Gap, ...]:
         """Return for each crossing of columns and each rate the two groups that lie farthest apart.
 
-        The interval is Newcombe's, of the groups' Wilson intervals, at a confidence shared among all pairs of groups
-        (Bonferroni). Source: Newcombe (1998), "Interval estimation for the difference between independent
+        The interval is of Newcombe's, from the groups' Wilson intervals at a confidence shared among all pairs of
+        groups (Bonferroni). Source: Newcombe (1998), "Interval estimation for the difference between independent
         proportions", method 10.
         """
         return tuple(
@@ -240,13 +241,13 @@ class GroupMetrics:
         confidence = 1.0 - (1.0 - self.confidence) / pairs
         rate, low, high = rate_intervals(hits, support, confidence)
         a, b = int(np.argmin(rate)), int(np.argmax(rate))
-        apart = float(rate[b] - rate[a])
+        least, most = _farthest(rate, low, high)
         return Gap(
             columns,
             self.metrics[metric],
-            apart,
-            max(0.0, apart - math.hypot(rate[b] - low[b], high[a] - rate[a])),
-            min(1.0, apart + math.hypot(high[b] - rate[b], rate[a] - low[a])),
+            float(rate[b] - rate[a]),
+            least,
+            most,
             float(rate[a] / rate[b]) if rate[b] > 0.0 else math.nan,
             self.predicates[known[a]],
             self.predicates[known[b]],
@@ -325,6 +326,25 @@ class GroupMetrics:
         """Return the first groups as a table, for notebooks."""
         header, *rows = self._cells()
         return _html.table(header, rows, self._title())
+
+
+def _farthest(rate: Floats, low: Floats, high: Floats) -> tuple[float, float]:
+    """Return the ends of Newcombe's intervals for how far any two groups lie apart, the largest of each.
+
+    Of very many groups only those that begin highest and end lowest are paired for the lower end, which loses nothing
+    but width; the upper one is then that of any two intervals.
+    """
+    if len(rate) > _MOST_PAIRED:
+        upper = float(high.max() - low.min())
+        some = np.union1d(
+            np.argsort(-low, kind="stable")[: _MOST_PAIRED // 2],
+            np.argsort(high, kind="stable")[: _MOST_PAIRED // 2],
+        )
+        return _farthest(rate[some], low[some], high[some])[0], min(1.0, upper)
+    apart = rate[:, None] - rate[None, :]
+    least = apart - np.hypot((rate - low)[:, None], (high - rate)[None, :])
+    most = apart + np.hypot((high - rate)[:, None], (rate - low)[None, :])
+    return max(0.0, float(least.max())), min(1.0, float(most.max()))
 
 
 def _most(values: Floats) -> Floats:
