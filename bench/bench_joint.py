@@ -1,6 +1,7 @@
 """Confident learning against cleanlab and against the speed of reading the probabilities, in one run.
 
     PYTHONPATH=build/dev python bench/bench_joint.py [--quick] [--dtype float32]
+    PYTHONPATH=build/dev python bench/bench_joint.py --memory     200,000 x 5,000 (4 GB): what label_issues holds
 
 Asserts the answer first: counts, thresholds and issues equal cleanlab's on the same probabilities as float64, given
 one calibrated joint. A figure is the median of several runs; a read is what two threads need to look at every value.
@@ -9,8 +10,12 @@ one calibrated joint. A figure is the median of several runs; a read is what two
 from __future__ import annotations
 
 import argparse
+import os
+import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import dqcore as dq
@@ -100,6 +105,43 @@ def bench(n: int, n_classes: int, dtype: DTypeLike, threads: int, repeats: int) 
         print(line, flush=True)
 
 
+def resident() -> int:
+    """Return the bytes of this process that lie in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def bench_memory(n: int, n_classes: int, threads: int) -> None:
+    """Print the most that label_issues holds over its input and result, and its seconds."""
+    parts = [make(5000, n_classes, np.float32, seed) for seed in range(n // 5000)]
+    labels = np.concatenate([y for y, _ in parts])
+    p = np.empty((n, n_classes), np.float32)
+    for i in range(len(parts)):
+        p[5000 * i : 5000 * (i + 1)] = parts[i][1]
+        parts[i] = (parts[i][0], parts[i][1][:0])
+    before = most = resident()
+    finished = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not finished.wait(0.002):
+            most = max(most, resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    issues = dq.label_issues(labels, p, threads=threads)
+    seconds = time.perf_counter() - start
+    finished.set()
+    watcher.join()
+    result = sum(
+        getattr(issues, name).nbytes for name in ("mask", "indices", "quality", "suggested")
+    )
+    print(
+        f"label_issues, {n:,} x {n_classes:,} float32: {seconds:.2f} s, at most "
+        f"{(most - before - result) / 1e6:.0f} MB over input and result, {len(issues):,} issues"
+    )
+
+
 def main() -> None:
     """Run the sizes that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -107,7 +149,11 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--memory", action="store_true", help="what label_issues holds, only")
     args = parser.parse_args()
+    if args.memory:
+        bench_memory(200_000, 5_000, args.threads)
+        return
     for n, n_classes in SIZES[:1] if args.quick else SIZES:
         bench(n, n_classes, args.dtype, args.threads, args.repeats)
 

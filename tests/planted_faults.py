@@ -311,10 +311,10 @@ FAULTS = [
         "tests/test_joint_pieces.py::test_a_memory_map_is_read_and_left_as_it_was",
     ),
     Fault(
-        "joint: estimates converge from the prior alone",
+        "joint: estimates that converge take the noise matrix for its inverse",
         "python/dqcore/reference/latent.py",
-        "        noise = clip_noise((inverse * shares).T / np.maximum(prior, TINY))\n",
-        "",
+        "clip_noise((noise * prior).T /",
+        "clip_noise((noise * prior) /",
         "tests/test_joint_latent.py::test_latent_estimates_equal_cleanlab",
     ),
     Fault(
