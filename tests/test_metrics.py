@@ -53,6 +53,16 @@ def test_native_counts_are_the_references(rng, sizes, losses):
     )
 
 
+def test_crossings_that_no_table_could_hold_together(rng):
+    codes = [rng.integers(0, 2, 50).astype(np.int32) for _ in range(9)]
+    asked = {"crossings": [[0, 1, 2, 3], [4, 5, 6, 7, 8]], "error_exponent": 0}
+    errors, sizes = np.zeros(50, np.uint8), [2**16] * 9
+    ours = _cpu.group_counts(errors, codes, sizes, threads=1, progress=None, **asked)
+    equal_counts(
+        reference.slices.SliceCounts(*ours), reference.group_counts(errors, codes, sizes, **asked)
+    )
+
+
 def test_crossings_that_are_none_are_refused():
     codes = [np.zeros(3, np.int32)] * 2
     for crossing in ([], [1, 0], [0, 0], [0, 2], [-1]):

@@ -37,6 +37,16 @@ Columns united(const Columns& a, const Columns& b) {
     return both;
 }
 
+// Whether a table over `columns` stays small; of any size, where table_cells would throw.
+bool is_small(const Columns& columns, const std::vector<int64_t>& n_categories) {
+    int64_t cells = 1;
+    for (const int32_t c : columns) {
+        cells *= n_categories[static_cast<size_t>(c)] + 1;  // both below 2^31
+        if (cells > kWideCells) return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
@@ -51,7 +61,7 @@ SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
         const Columns& wanted = crossings[i];
         const auto fits = [&](const SlicePlan::TablePlan& table) {
             return holds(table.columns, wanted) ||
-                   table_cells(united(table.columns, wanted), n_categories) <= uint128{kWideCells};
+                   is_small(united(table.columns, wanted), n_categories);
         };
         const auto found = std::find_if(plan.tables.begin(), plan.tables.end(), fits);
         if (found == plan.tables.end()) {
