@@ -7,6 +7,11 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace dqcore::simd {
 namespace {
 
@@ -25,6 +30,14 @@ struct Usable {
             rows[n++] = &avx512;
         }
         if (f16c_fma && __builtin_cpu_supports("avx2")) rows[n++] = &avx2;
+#elif defined(__aarch64__)
+#if defined(__linux__)
+        const bool dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+        const bool dot = true;  // every Mac of this kind has it
+#endif
+        if (dot) rows[n++] = &neondot;
+        rows[n++] = &neon;
 #endif
         rows[n] = &scalar;
     }

@@ -114,6 +114,8 @@ extern const Kernels scalar;
 extern const Kernels avx2;
 extern const Kernels avx512;
 extern const Kernels avx512vnni;
+extern const Kernels neon;
+extern const Kernels neondot;
 
 // The rows that this build holds and this machine can run, best first, ended by nullptr. The last
 // is always `scalar`.
