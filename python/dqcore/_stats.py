@@ -1,7 +1,8 @@
 """Intervals, tail probabilities and false discovery rates, from integer counts, in NumPy alone.
 
-Computed once on the host, so that every backend reports the same numbers. Relative errors stay near
-1e-12, in far tails too; a probability below the least double is 0.
+Computed once on the host, so that every backend reports the same numbers, with logarithms and exponentials that are the
+same on every machine, as NumPy's are not. Relative errors stay near 1e-12, in far tails too; a probability below the
+least double is 0.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .reference import _exact
 Floats = NDArray[np.float64]
 
 _HALF_LOG_2PI = 0.91893853320467274178
+_HALF_LOG_PI = 0.57236494292470008707
 _LEAST_SERIES = 16.0  # where Stirling's series of seven terms is exact to the last bit
 # A step of a tail sum handles half a megabyte of doubles: it fits a second-level cache.
 _TAIL_WORK, _TAIL_BATCH, _TAIL_STEPS = 1 << 16, 1 << 12, 1 << 12
@@ -93,6 +95,15 @@ def _polynomial(coefficients: tuple[float, ...], x: Floats) -> Floats:
     return result
 
 
+def _log1p(x: ArrayLike) -> Floats:
+    """Return log(1 + x). Source: Kahan's, in Goldberg (1991), theorem 4: what rounding 1 + x lost is put back."""
+    x = np.minimum(np.asarray(x, np.float64), 1e300)
+    above = 1.0 + x
+    step = above - 1.0
+    same = step == 0.0
+    return np.where(same, x, _exact.log(above) * (x / np.where(same, 1.0, step)))
+
+
 def normal_quantile(p: ArrayLike) -> Floats:
     """Return the standard normal quantile of `p` in (0, 1).
 
@@ -102,7 +113,7 @@ def normal_quantile(p: ArrayLike) -> Floats:
     q = p - 0.5
     r = 0.180625 - q * q
     middle = q * _polynomial(_AS241_A, r) / _polynomial(_AS241_B, r)
-    tail = np.sqrt(-np.log(np.where(q < 0.0, p, 1.0 - p)))
+    tail = np.sqrt(-_exact.log(np.where(q < 0.0, p, 1.0 - p)))
     near = tail - 1.6
     far = tail - 5.0
     outside = np.where(
@@ -122,7 +133,7 @@ def stirling_error(x: ArrayLike) -> Floats:
     result = np.zeros_like(x)
     while (small := x < _LEAST_SERIES).any():
         step = x[small]
-        result[small] += (step + 0.5) * np.log1p(1.0 / step) - 1.0
+        result[small] += (step + 0.5) * _log1p(1.0 / step) - 1.0
         x[small] = step + 1.0
     return result + _stirling_series(x)
 
@@ -152,7 +163,7 @@ def _deviance(x: Floats, mean: Floats) -> Floats:
         series = (series + 1.0 / (2 * j + 1)) * square
     near = (x - mean) * v + 2.0 * x * v * series
     safe = np.where(x > 0.0, x, 1.0)
-    far = np.where(x > 0.0, x * np.log(safe / mean), 0.0) + mean - x
+    far = np.where(x > 0.0, x * _exact.log(safe / mean), 0.0) + mean - x
     return np.where(np.abs(v) < 0.1, near, far)
 
 
@@ -171,10 +182,10 @@ def _log_binomial(x: Floats, n: Floats, p: Floats, q: Floats) -> Floats:
         - _deviance(a, m * p)
         - _deviance(b, m * q)
         - _HALF_LOG_2PI
-        + 0.5 * (np.log(m) - np.log(a) - np.log(b))
+        + 0.5 * (_exact.log(m) - _exact.log(a) - _exact.log(b))
     )
-    log_p = np.where(p < 0.5, np.log(np.where(p > 0.0, p, 1.0)), np.log1p(-q))
-    log_q = np.where(q < 0.5, np.log(np.where(q > 0.0, q, 1.0)), np.log1p(-p))
+    log_p = np.where(p < 0.5, _exact.log(np.where(p > 0.0, p, 1.0)), _log1p(-q))
+    log_q = np.where(q < 0.5, _exact.log(np.where(q > 0.0, q, 1.0)), _log1p(-p))
     edge = np.where(n == 0.0, 0.0, np.where(x == 0.0, n * log_q, n * log_p))
     return np.where(inner, middle, edge)
 
@@ -205,7 +216,7 @@ def hypergeometric_tail(
     start = np.where(upper, x, d - (x - 1.0))
     of = np.where(upper, k, n - k)
     p, q = d / n, (n - d) / n
-    largest = np.exp(
+    largest = _exact.exp(
         _log_binomial(start, of, p, q)
         + _log_binomial(d - start, n - of, p, q)
         - _log_binomial(d, n, p, q)
@@ -253,14 +264,14 @@ def student_tail(t: ArrayLike, df: ArrayLike) -> Floats:
     y = size * size / (df + size * size)
     # log of x^a y^b / B(a, b), with B(a, 1/2) = sqrt(pi) Gamma(a) / Gamma(a + 1/2).
     log_gap = (
-        a * np.log1p(0.5 / a)
-        + 0.5 * np.log(a)
+        a * _log1p(0.5 / a)
+        + 0.5 * _exact.log(a)
         - 0.5
         + (stirling_error(a + 0.5) - stirling_error(a))
     )
-    log_y = np.log(np.where(y > 0.0, y, 1.0))
-    log_front = -a * np.log1p(size * size / df) + 0.5 * log_y - 0.5 * math.log(math.pi) + log_gap
-    front = np.where(y > 0.0, np.exp(log_front), 0.0)
+    log_y = _exact.log(np.where(y > 0.0, y, 1.0))
+    log_front = -a * _log1p(size * size / df) + 0.5 * log_y - _HALF_LOG_PI + log_gap
+    front = np.where(y > 0.0, _exact.exp(log_front), 0.0)
     direct = a * y >= b * x
     fraction = _beta_fraction(
         np.where(direct, a, b),
@@ -313,7 +324,7 @@ def binomial_tail(x: ArrayLike, n: ArrayLike, p: ArrayLike) -> Floats:
     b = np.where(inner, n - x + 1.0, 1.0)
     # I_p(a, b), whose front p^a q^b / B(a, b) is the probability of x itself times x q.
     q = 1.0 - p
-    front = np.exp(_log_binomial(a, a + b - 1.0, p, q)) * a * q
+    front = _exact.exp(_log_binomial(a, a + b - 1.0, p, q)) * a * q
     direct = a * q >= b * p
     fraction = _beta_fraction(
         np.where(direct, a, b),
@@ -336,9 +347,9 @@ def chi_square_tail(x: ArrayLike, df: ArrayLike) -> Floats:
     below = z < a + 1.0
     safe = np.where(z > 0.0, z, 1.0)
     # log of z^a e^-z / Gamma(a + 1), with Stirling's error to keep the digits of large a.
-    log_front = (a * np.log(safe / a) + a - safe) - 0.5 * np.log(2.0 * math.pi * a)
+    log_front = (a * _exact.log(safe / a) + a - safe) - 0.5 * _exact.log(2.0 * math.pi * a)
     log_front = log_front - (stirling_error(a))
-    front = np.where(z > 0.0, np.exp(log_front), 0.0)
+    front = np.where(z > 0.0, _exact.exp(log_front), 0.0)
     series = 1.0 - front * _gamma_series(a, np.where(below, z, 0.0))
     fraction = front * a * _gamma_fraction(a, np.where(below, a + 1.0, z))
     return np.clip(np.where(below, series, fraction), 0.0, 1.0)
@@ -413,7 +424,7 @@ def bounded_interval(
     mean. Source: Maurer and Pontil (2009), "Empirical Bernstein bounds", theorem 4.
     """
     mean, deviation, size = (np.asarray(a, np.float64) for a in (mean, deviation, size))
-    log_term = math.log(4.0 / (1.0 - confidence))
+    log_term = float(_exact.log(np.asarray(4.0 / (1.0 - confidence))))
     free = np.maximum(size - 1.0, 1.0)
     variance = np.maximum(deviation, 0.0) / free
     half = np.sqrt(2.0 * variance * log_term / size) + 7.0 * most * log_term / (3.0 * free)
