@@ -596,7 +596,7 @@ FAULTS = [
     ),
     Fault(
         "knn: without VNNI, products of bytes overflow 16 bits",
-        "cpp/simd/vec_avx2.inl",
+        "cpp/simd/avx2.cpp",
         "kMost = 63;",
         "kMost = 127;",
         "tests/test_knn.py::test_every_plan_gives_the_same_graph tests/test_knn.py::test_rows_beyond_the_range_of_int8",

@@ -272,6 +272,7 @@ def test_every_row_that_the_processor_can_run_is_in_the_table():
     flags, rows = processor_flags(), _cpu.isas()
     assert rows[-1] == "scalar"
     assert ("avx2" in rows) == ({"avx2", "fma", "f16c"} <= flags)
+    assert ("avxvnni" in rows) == ({"avx2", "fma", "f16c", "avx_vnni"} <= flags)
     wide = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "fma", "f16c"}
     assert ("avx512" in rows) == (wide <= flags)
     assert ("avx512vnni" in rows) == (wide | {"avx512_vnni"} <= flags)

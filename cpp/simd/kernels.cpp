@@ -7,7 +7,9 @@
 #include <stdexcept>
 #include <string>
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -15,8 +17,16 @@
 namespace dqcore::simd {
 namespace {
 
+#if defined(__x86_64__)
+// Not every compiler's __builtin_cpu_supports knows the name.
+bool has_avx_vnni() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
+#endif
+
 struct Usable {
-    const Kernels* rows[5] = {};
+    const Kernels* rows[6] = {};
 
     Usable() {
         int n = 0;
@@ -29,7 +39,10 @@ struct Usable {
             if (__builtin_cpu_supports("avx512vnni")) rows[n++] = &avx512vnni;
             rows[n++] = &avx512;
         }
-        if (f16c_fma && __builtin_cpu_supports("avx2")) rows[n++] = &avx2;
+        if (f16c_fma && __builtin_cpu_supports("avx2")) {
+            if (has_avx_vnni()) rows[n++] = &avxvnni;
+            rows[n++] = &avx2;
+        }
 #elif defined(__aarch64__)
 #if defined(__linux__)
         const bool dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;

@@ -112,6 +112,7 @@ struct Kernels {
 
 extern const Kernels scalar;
 extern const Kernels avx2;
+extern const Kernels avxvnni;
 extern const Kernels avx512;
 extern const Kernels avx512vnni;
 extern const Kernels neon;

@@ -29,6 +29,7 @@ struct Bytes : ByteLanes {
 #include "simd/bytes.inl"
 #include "simd/joint.inl"
 #include "simd/knn.inl"
+#include "simd/slices.inl"
 
 const dqcore::simd::Kernels dqcore::simd::neon{
     .isa = "neon",
@@ -47,4 +48,6 @@ const dqcore::simd::Kernels dqcore::simd::neon{
     .scan_probs32 = &scan<Prob32>,
     .scan_probs64 = &scan<Prob64>,
     .widen_halves = &widen_halves,
+    .count_common = &count_common,
+    .keep_common = &keep_common,
 };

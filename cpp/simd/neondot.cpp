@@ -19,6 +19,7 @@ struct Bytes : ByteLanes {
 #include "simd/bytes.inl"
 #include "simd/joint.inl"
 #include "simd/knn.inl"
+#include "simd/slices.inl"
 
 const dqcore::simd::Kernels dqcore::simd::neondot{
     .isa = "neondot",
@@ -37,4 +38,6 @@ const dqcore::simd::Kernels dqcore::simd::neondot{
     .scan_probs32 = &scan<Prob32>,
     .scan_probs64 = &scan<Prob64>,
     .widen_halves = &widen_halves,
+    .count_common = &count_common,
+    .keep_common = &keep_common,
 };

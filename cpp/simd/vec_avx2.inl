@@ -1,4 +1,4 @@
-// Registers of the row `avx2`.
+// Registers of the rows `avx2` and `avxvnni`, which bring Bytes.
 #include "simd/vec_columns.inl"
 
 namespace {
@@ -36,12 +36,10 @@ struct Float {
 };
 constexpr int64_t kFilterRows = 4, kFilterCols = 16;  // 8 sums hide the latency of 2 FMAs a cycle
 
-// Bytes, four dims a lane: columns within 63, rows moved to 1 .. 127. Four products, the sum of two pairs, are at most
-// 4 * 127 * 63 < 2^15: exact in the 16 bits that the instruction has.
-struct Bytes {
+// What the Bytes of these rows share: four dims a lane.
+struct ByteLanes {
     using reg = __m256i;
     static constexpr int64_t kWidth = 8, kRegs = 1;  // more sums would go to the stack
-    static constexpr int32_t kOffset = 64, kMost = 63;
     static reg load(const int32_t* p) {
         return _mm256_loadu_si256(reinterpret_cast<const reg*>(p));
     }
@@ -57,14 +55,6 @@ struct Bytes {
     static reg add(reg a, reg b) { return _mm256_add_epi32(a, b); }
     static reg max(reg a, reg b) { return _mm256_max_epi32(a, b); }
     static reg both(reg a, reg b) { return _mm256_and_si256(a, b); }
-    static reg add_pairs(reg sum, reg pairs) {
-        return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-    }
-    static reg add_dot(reg sum, reg x, reg y) { return add_pairs(sum, _mm256_maddubs_epi16(x, y)); }
-    static reg add_dots(reg sum, reg x, reg y, reg x1, reg y1) {
-        return add_pairs(
-            sum, _mm256_add_epi16(_mm256_maddubs_epi16(x, y), _mm256_maddubs_epi16(x1, y1)));
-    }
     static uint64_t not_negative(reg a) {
         return static_cast<uint64_t>(_mm256_movemask_ps(_mm256_castsi256_ps(a)) ^ 0xff);
     }
