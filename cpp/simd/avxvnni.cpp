@@ -40,6 +40,8 @@ const dqcore::simd::Kernels dqcore::simd::avxvnni{
     .project = &project,
     .scan_probs32 = &scan_short_or_long<Prob32, Columns32>,
     .scan_probs64 = &scan_short_or_long<Prob64, Columns64>,
+    .next_at_least32 = &next_at_least<Prob32>,
+    .next_at_least64 = &next_at_least<Prob64>,
     .widen_halves = &widen_halves,
     .count_common = &count_common,
     .keep_common = &keep_common,

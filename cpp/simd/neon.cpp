@@ -47,6 +47,8 @@ const dqcore::simd::Kernels dqcore::simd::neon{
     .project = &project,
     .scan_probs32 = &scan<Prob32>,
     .scan_probs64 = &scan<Prob64>,
+    .next_at_least32 = &next_at_least<Prob32>,
+    .next_at_least64 = &next_at_least<Prob64>,
     .widen_halves = &widen_halves,
     .count_common = &count_common,
     .keep_common = &keep_common,
