@@ -10,6 +10,8 @@ namespace {
 constexpr int64_t kSampleRows = 4096, kSampleNumbers = 1 << 20;
 constexpr int kIterations = 3;
 constexpr int64_t kOversampling = 16;
+// Axes that are iterated upon; those beyond only complete them.
+constexpr int64_t kMostPrincipal = 128;
 
 // 1 / |x|, or 1 for euclidean; 0 for a zero row.
 double factor(const Keys& keys, int64_t id) {
@@ -50,8 +52,8 @@ std::vector<double> panels(const std::vector<double>& m, int64_t rows, int64_t c
 }
 
 // Columns of the row-major (rows, columns) matrix made orthonormal, by modified Gram-Schmidt done twice; a column
-// that depends on those before it becomes zero. Works on columns as rows for the sake of the cache.
-void orthonormalise(std::vector<double>& columns, int64_t count, int64_t length) {
+// that depends on those before it becomes zero; the first `done` are so already. Works on columns as rows for the sake of the cache.
+void orthonormalise(std::vector<double>& columns, int64_t count, int64_t length, int64_t done = 0) {
     const auto dot = [&](const double* x, const double* y) {
         double lanes[8] = {};
         int64_t c = 0;
@@ -60,7 +62,7 @@ void orthonormalise(std::vector<double>& columns, int64_t count, int64_t length)
         for (; c < length; ++c) lanes[0] += x[c] * y[c];
         return std::accumulate(lanes, lanes + 8, 0.0);
     };
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = done; i < count; ++i) {
         double* x = columns.data() + i * length;
         const double before = std::sqrt(dot(x, x));
         for (int pass = 0; pass < 2; ++pass) {
@@ -179,7 +181,8 @@ void Frame::centre(const Keys& keys, int64_t id, double* v) const {
 // Subspace iteration with the sample's covariance, V <- orthonormal(S' S V), S the centred sample (m, d).
 // Source: Halko, Martinsson, Tropp (2011), "Finding structure with randomness", algorithm 4.4.
 void Frame::fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& run) {
-    const int64_t wanted = round_up_to(std::min(d_, dims_ + kOversampling), kAxes);
+    const int64_t wanted =
+        round_up_to(std::min(d_, std::min(dims_, kMostPrincipal) + kOversampling), kAxes);
     std::vector<int32_t> rows =
         sample(ids, std::min(kSampleRows, std::max(2 * wanted, kSampleNumbers / d_)));
     const int64_t m = static_cast<int64_t>(rows.size()) / kAxes * kAxes,
@@ -219,23 +222,26 @@ void Frame::fit(const Keys& keys, const std::vector<int32_t>& ids, const Run& ru
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
         return spread[static_cast<size_t>(a)] > spread[static_cast<size_t>(b)];
     });
-    std::vector<double> chosen(static_cast<size_t>(d_ * dims_));
+    // The axes by rows, and in panels that are filled up with zeros.
+    const int64_t padded_dims = round_up_to(dims_, kAxes);
+    std::vector<double> chosen(static_cast<size_t>(padded_dims * d_));
     for (int64_t a = 0; a < dims_; ++a) {
-        const int64_t from = order[static_cast<size_t>(a)];
-        for (int64_t c = 0; c < d_; ++c)
-            chosen[static_cast<size_t>(c * dims_ + a)] = axes[static_cast<size_t>(from * d_ + c)];
+        const int64_t r = (2 * a + 1) * m / (2 * dims_);
+        const double* from =
+            a < wanted ? axes.data() + order[static_cast<size_t>(a)] * d_ : s.data() + r * d_;
+        std::copy_n(from, d_, chosen.data() + a * d_);
     }
-    axes_ = panels(chosen, d_, dims_);
+    orthonormalise(chosen, dims_, d_, std::min(wanted, dims_));
+    axes_ = panels(transposed(chosen, padded_dims, d_), d_, padded_dims);
     leading_axes_.assign(axes_.begin(), axes_.begin() + d_ * kAxes);
     // |A'A - I| in the Frobenius norm, as computed, and what computing it may have missed. Columns that were set to
     // zero are orthogonal to all and shorten distances: they are no error.
-    const std::vector<double> at = transposed(chosen, d_, dims_);
-    std::vector<double> gram(static_cast<size_t>(dims_ * dims_));
-    multiply(at, axes_, dims_, d_, dims_, gram, run);
+    std::vector<double> gram(static_cast<size_t>(padded_dims * padded_dims));
+    multiply(chosen, axes_, padded_dims, d_, padded_dims, gram, run);
     double squared = 0.0;
     for (int64_t a = 0; a < dims_; ++a)
         for (int64_t b = 0; b < dims_; ++b) {
-            const double entry = gram[static_cast<size_t>(a * dims_ + b)];
+            const double entry = gram[static_cast<size_t>(a * padded_dims + b)];
             const double off = a == b && entry > 0.5 ? entry - 1.0 : entry;
             squared += off * off;
         }
@@ -269,6 +275,15 @@ double Frame::radius(double key) const {
     const double squared =
         metric_ == Metric::kEuclidean ? key * (1.0 + 2.0 * key_error_) : 2.0 * (key + key_error_);
     return std::sqrt(squared) * (1.0 + 0x1p-50) / scale_;
+}
+
+// A key of a row within D = distance * scale is at most D^2 (1 + e), e the relative error of keys, and a row whose key
+// is no more lies within the root of D^2 (1 + e) / (1 - e). Cosine: D^2 / 2 + e, and the root of D^2 + 4 e.
+double Frame::radius_of(double distance) const {
+    const double squared = metric_ == Metric::kEuclidean
+                               ? distance * distance * (1.0 + 4.0 * key_error_)
+                               : distance * distance + 4.0 * key_error_ / (scale_ * scale_);
+    return std::sqrt(squared) * (1.0 + 0x1p-50);
 }
 
 // v errs relative to itself and, for cosine, to the unit row; y by its axes and its d additions; t by the square

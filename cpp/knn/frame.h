@@ -20,7 +20,7 @@ public:
     // No rotation: the coordinates themselves, dims = d, no rest.
     static Frame identity(const Keys& keys, const std::vector<int32_t>& ids);
 
-    // `dims` < d axes, a multiple of kAxes.
+    // `dims` <= d axes: those of largest variance first, as far as the many matter.
     static Frame rotated(const Keys& keys, const std::vector<int32_t>& ids, int64_t dims,
                          const Run& run);
 
@@ -34,6 +34,9 @@ public:
 
     // The distance that `key` allows at most, over `scale`.
     double radius(double key) const;
+
+    // The distance that the k-th key allows at most, over `scale`, where k rows are no farther than `distance`.
+    double radius_of(double distance) const;
 
     // An upper bound of |computed - exact| over the point (y, t) of a row, given |v| as computed.
     double error(double norm) const;

@@ -60,7 +60,7 @@ void Frame::place_along(const std::vector<double>& axes, const Keys& keys, const
             const double* yr = rotated_ ? y.data() + r * (dims_ + kAxes) : vr;
             const auto [norm, largest] = measure(vr, d_);
             const double head = measure(yr, coordinates).squared;
-            const bool whole = coordinates == d_;
+            const bool whole = !rotated_ && coordinates == d_;
             emit(first + r, yr, whole ? 0.0 : std::sqrt(std::max(0.0, norm - head)),
                  std::sqrt(norm), largest);
         }

@@ -105,6 +105,7 @@ KnnStats stats_of(const Levels& levels, const SweepCounts& counts, int64_t disti
             .pairs = counts.pairs,
             .survivors1 = counts.survivors1,
             .survivors2 = counts.survivors2,
+            .keys = counts.keys,
             .seconds_prepare = prepared - start,
             .seconds_sweep = seconds() - prepared};
 }

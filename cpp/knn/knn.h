@@ -58,7 +58,8 @@ struct KnnStats {
     int64_t near = 0;             // coordinates of level 2
     int64_t pairs = 0;            // pairs that level 1 tested
     int64_t survivors1 = 0;       // of them, pairs that went on
-    int64_t survivors2 = 0;       // of them, pairs whose canonical key was computed
+    int64_t survivors2 = 0;       // of them, pairs that level 2 let pass
+    int64_t keys = 0;             // canonical keys computed, of a row to another
     double seconds_prepare = 0, seconds_sweep = 0;
 };
 

@@ -12,15 +12,16 @@ struct Levels {
     bool bytes = false;           // level 1 is int8
     std::vector<int64_t> stages;  // coordinates at level 1, ascending; float32 has one stage
     int64_t near = 0;             // coordinates at level 2; 0: there is no level 2
-    bool rest = false;  // one more dimension holds the norm of what the coordinates leave out
+    // One more dimension holds the norm of what the coordinates leave out: at level 1, and at level 2.
+    bool rest = false, near_rest = false;
     double step = 1.0;  // of int8, in units of the frame
-    std::vector<double>
-        stage_rest;  // of each stage: subtracted from the norm of the rest, to centre it
-    double near_rest = 0.0;
+    // Subtracted from the norm of the rest, to centre it: of each stage, and of level 2.
+    std::vector<double> stage_centre;
+    double near_centre = 0.0;
 
     int64_t head() const { return stages.empty() ? 0 : stages.back(); }
     int64_t head_dims() const { return (head() + rest + 3) / 4 * 4; }  // float32
-    int64_t near_dims() const { return near == 0 ? 0 : (near + rest + 15) / 16 * 16; }
+    int64_t near_dims() const { return near == 0 ? 0 : (near + near_rest + 15) / 16 * 16; }
     int64_t coordinates() const { return head() > near ? head() : near; }
 };
 

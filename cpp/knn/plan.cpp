@@ -15,7 +15,9 @@ constexpr double kKey = 60.0,
 constexpr double kMultiplyAdd = 0.03;  // float64, of the rotation
 constexpr double kOpenPair = 0.02;     // a pair at a stage of level 1, whatever the dimensions
 constexpr int64_t kSampleRows = 1024, kSampleQueries = 128;
-constexpr int64_t kMostNear = 128;    // coordinates of level 2 where rotated
+// Coordinates of level 2 where rotated: all of them, which spares most keys (shortlist.h), where that takes hardly more
+// memory and time than the few that tell most rows apart.
+constexpr int64_t kMostWhole = 384, kMostNear = 128;
 constexpr int64_t kLeastRows = 2048;  // fewer are not worth a rotation
 
 double per_dim(bool bytes) { return bytes ? simd::active().byte_cost : simd::active().filter_cost; }
@@ -162,6 +164,7 @@ Plan rotated_plan(Frame frame, const Keys& keys, const std::vector<int32_t>& ids
     plan.levels.stages = std::move(stages);
     plan.levels.near = plan.frame.dims();
     plan.levels.rest = true;
+    plan.levels.near_rest = plan.levels.near < keys.d();
     if (bytes) plan.frame.mix(plan.levels.stages, run);
     calibrate(plan.frame, keys, ids, plan.levels);
     return plan;
@@ -181,7 +184,7 @@ std::vector<int64_t> forced_stages(int64_t head, bool bytes) {
 Plan make_plan(const Keys& keys, const std::vector<int32_t>& ids, int64_t queries, int64_t k,
                int64_t forced_head, const Run& run) {
     const auto n = static_cast<int64_t>(ids.size());
-    const int64_t d = keys.d(), near = std::min(d / Frame::kAxes * Frame::kAxes, kMostNear);
+    const int64_t d = keys.d(), near = d <= kMostWhole ? d : kMostNear;
     const bool bytes = simd::active().filter_bytes != nullptr && d <= ByteLevel::kMostDims;
     if (forced_head > 0 && near > forced_head && n > 2 * Frame::kAxes)
         return rotated_plan(Frame::rotated(keys, ids, near, run), keys, ids, bytes,

@@ -67,7 +67,7 @@ void calibrate(const Frame& frame, const Keys& keys, const std::vector<int32_t>&
     for (int64_t i = 0; i < n; i += step) rows.push_back(ids[static_cast<size_t>(i)]);
     const auto count = static_cast<int64_t>(rows.size());
     const size_t stages = levels.stages.size();
-    double near_rest = 0.0;
+    double sum_near = 0.0;
     std::vector<double> magnitudes;
     std::vector<double> rests(stages), sums(stages, 0.0);
     frame.place(keys, rows.data(), 0, count, levels.coordinates(),
@@ -76,12 +76,12 @@ void calibrate(const Frame& frame, const Keys& keys, const std::vector<int32_t>&
                         magnitudes.push_back(y[a] == y[a] ? std::abs(y[a]) : 0.0);
                     norms_of_rests(levels, y, t, rests);
                     for (size_t s = 0; s < stages; ++s) sums[s] += rests[s];
-                    near_rest += t;
+                    sum_near += t;
                 });
-    levels.near_rest = near_rest / static_cast<double>(count);
-    levels.stage_rest.resize(stages);
+    levels.near_centre = sum_near / static_cast<double>(count);
+    levels.stage_centre.resize(stages);
     for (size_t s = 0; s < stages; ++s) {
-        levels.stage_rest[s] = sums[s] / static_cast<double>(count);
+        levels.stage_centre[s] = sums[s] / static_cast<double>(count);
     }
     const auto within = static_cast<int64_t>(kWithin * static_cast<double>(magnitudes.size()));
     std::nth_element(magnitudes.begin(), magnitudes.begin() + within, magnitudes.end());
@@ -106,6 +106,10 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
     rho2.assign(entries, 0.0f);
     if (near_dims > 0) {
         near.assign(static_cast<size_t>(rows * near_dims), 0.0f);
+        if (bounded()) left_out.assign(entries, 0.0f);
+        // The sum of squares itself errs by (dims + 4) 2^-24, and by what underflows.
+        near_slack = 1.0f + static_cast<float>(near_dims + 16) * 0x1p-23f;
+        near_underflow = static_cast<float>(near_dims) * FLT_MIN;
     }
     if (levels.bytes) {
         bytes.emplace(levels, rows);
@@ -124,6 +128,7 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
                 const auto at = static_cast<size_t>(row);
                 if (keys.is_zero(ids[at])) {
                     zero[at] = 1;
+                    reach[at] = kNoReach;
                 } else {
                     place(row, y, t, norm_of_row, largest, frame.error(norm_of_row), scratch);
                 }
@@ -150,14 +155,14 @@ void Points::place(int64_t row, const double* y, double t, double norm_of_row, d
     if (far_out) {
         scratch.point.assign(static_cast<size_t>(levels.coordinates()), 0.0);
         y = scratch.point.data();
-        t = levels.near_rest;
-        rests = levels.stage_rest;
+        t = levels.near_centre;
+        rests = levels.stage_centre;
         error +=
             norm_of_row * kMeasured + std::max(t, *std::max_element(rests.begin(), rests.end()));
     } else {
         norms_of_rests(levels, y, t, rests);
     }
-    for (size_t s = 0; s < rests.size(); ++s) rests[s] -= levels.stage_rest[s];
+    for (size_t s = 0; s < rests.size(); ++s) rests[s] -= levels.stage_centre[s];
     double residual;
     if (bytes) {
         residual = bytes->place(row, y, rests.data());
@@ -170,12 +175,13 @@ void Points::place(int64_t row, const double* y, double t, double norm_of_row, d
     if (near_dims == 0) return;
     float* out = near.data() + row * near_dims;
     double squared = 0.0;
-    for (int64_t a = 0; a < levels.near + levels.rest; ++a) {
-        const double exact = a < levels.near ? y[a] : t - levels.near_rest;
+    for (int64_t a = 0; a < levels.near + levels.near_rest; ++a) {
+        const double exact = a < levels.near ? y[a] : t - levels.near_centre;
         out[a] = plain_float(exact);
         squared += (out[a] - exact) * (out[a] - exact);
     }
     rho2[at] = round_up(std::sqrt(squared) * kMeasured + error + DBL_MIN);
+    if (bounded()) left_out[at] = rho2[at] + round_up(t + error);
 }
 
 // Returns |point - what float32 makes of it|.
@@ -193,9 +199,28 @@ double Points::place_floats(int64_t row, const std::vector<double>& point) {
     return std::sqrt(residual);
 }
 
-void Points::set_reach(int64_t row, const Frame& frame, double key) {
+bool Points::lower_reach(int64_t row, double to) {
     const auto at = static_cast<size_t>(row);
-    if (zero[at] == 0) reach[at] = round_up(frame.radius(key));
+    const float lower = round_up(to);
+    if (!(lower < reach[at])) return false;
+    reach[at] = lower;
+    return true;
+}
+
+float Points::most_apart(int64_t row, const Points& others, int64_t other, float squared) const {
+    const auto i = static_cast<size_t>(row), j = static_cast<size_t>(other);
+    const double apart = std::sqrt(double{squared} * near_slack + near_underflow),
+                 most = apart + left_out[i] + others.left_out[j];
+    // Not a number, where another thread is writing to the rows, is anywhere.
+    return most < FLT_MAX / 2 ? round_up(most) : std::numeric_limits<float>::infinity();
+}
+
+bool Points::in_reach(int64_t row, const Points& others, int64_t other, float most) const {
+    const auto i = static_cast<size_t>(row), j = static_cast<size_t>(other);
+    // What was added to their distance at level 2, and may have to be taken away; rounding added some 2^-21.
+    const double moved = double{left_out[i]} + double{others.left_out[j]},
+                 least = double{most} * (1.0 - 0x1p-18) / near_slack - 2.0 * moved;
+    return !(least > reach[i]);
 }
 
 }  // namespace dqcore

@@ -55,18 +55,34 @@ struct Points {
     }
     const float* near_of(int64_t row) const { return near.data() + row * near_dims; }
 
-    // The row's k-th key has become `key`.
-    void set_reach(int64_t row, const Frame& frame, double key);
+    // Whether level 2 moved the row farther than others.
+    bool wild2(int64_t row) const { return !(rho2[static_cast<size_t>(row)] <= tame2); }
+
+    // The row seeks nothing farther than `to`. Whether that is news.
+    bool lower_reach(int64_t row, double to);
+
+    // Whether level 2 knows upper bounds too: it holds all coordinates, and hardly anything is left out.
+    bool bounded() const { return near_dims > 0 && !levels.near_rest; }
+
+    // Given the square of a row's distance to another at level 2, an upper bound of their distance in the frame. For two
+    // rows |v_i - v_j| <= |y_i - y_j| + t_i + t_j, by the triangle inequality.
+    float most_apart(int64_t row, const Points& others, int64_t other, float squared) const;
+
+    // Given that bound: whether the pair may be within the row's reach.
+    bool in_reach(int64_t row, const Points& others, int64_t other, float most) const;
 
     Levels levels;
-    int64_t dims, near_dims;    // of the float32 level, and of level 2
-    float inverse_step;         // 1 / levels.step, rounded up
-    std::vector<int32_t> ids;   // of each row in the keys
-    std::vector<uint8_t> zero;  // rows without a direction (cosine), which no pair keeps
-    std::vector<float> reach;   // infinity while the list is open
+    int64_t dims, near_dims;   // of the float32 level, and of level 2
+    float inverse_step;        // 1 / levels.step, rounded up
+    std::vector<int32_t> ids;  // of each row in the keys
+    std::vector<uint8_t>
+        zero;  // rows without a direction (cosine), which seek nothing and no pair keeps
+    std::vector<float> reach;  // infinity while the list is open
     std::vector<float> rho1, rho2;
     float tame1 = 0.0f, tame2 = 0.0f;  // rows above are wild at that level
-    std::vector<Moved> moved;          // of each kAlign rows
+    std::vector<float> left_out;       // upper bound of t, and what level 2 moved; where bounded
+    float near_slack = 1.0f, near_underflow = 0.0f;
+    std::vector<Moved> moved;  // of each kAlign rows
     std::optional<ByteLevel> bytes;
     AlignedVector<float> panels;  // float32 level, as simd::kPanel
     AlignedVector<float> half;    // (1 - gamma) |point|^2 / 2 of the float32 level, rounded down

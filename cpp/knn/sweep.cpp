@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "knn/schedule.h"
+#include "knn/shortlist.h"
 
 namespace dqcore {
 namespace {
@@ -41,6 +42,18 @@ SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, Neighbo
     const int64_t padded = points.padded(), block = block_rows(points);
     const Boxes blocks = set.groups.merged(block / Order::kGroup);
     BlockPairs pairs(blocks);
+    const auto key_of = [&](int64_t i, int64_t j) {
+        return Keys::between(set.keys, points.ids[static_cast<size_t>(i)], set.keys,
+                             points.ids[static_cast<size_t>(j)]);
+    };
+    const auto offer = [&](int64_t row, int64_t other, double key) {
+        const int32_t id = points.ids[static_cast<size_t>(other)];
+        lists.offer(row, key, names[static_cast<size_t>(id)]);
+        return lists.bound(row);
+    };
+    Shortlists shortlists(
+        points, points, set.frame, 0, points.size(), lists.k(),
+        [&](int64_t row, int64_t other) { return offer(row, other, key_of(row, other)); });
     std::vector<SweepCounts> counts(static_cast<size_t>(std::max(1, run.threads)));
     parallel_for(run, "sweep", pairs.count(), [&](int64_t, const Worker& worker) {
         worker.check();
@@ -55,22 +68,39 @@ SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, Neighbo
             right(points, set.groups, begin_r, end_r, true);
         left.open(right);
         right.open(left);
-        const auto offer = [&](int64_t row, double key, int32_t name) {
-            if (!lists.offer(row, key, name)) return;
-            points.set_reach(row, set.frame, lists.bound(row));
+        SweepCounts& count = counts[static_cast<size_t>(worker.id)];
+        const auto update = [&](int64_t row) {
             if (row >= left.begin && row < left.end) left.update(row);
             if (row >= right.begin && row < right.end) right.update(row);
         };
-        const auto offer_pair = [&](int32_t i, int32_t j) {
-            const int32_t id_i = points.ids[static_cast<size_t>(i)],
-                          id_j = points.ids[static_cast<size_t>(j)];
-            const double key = Keys::between(set.keys, id_i, set.keys, id_j);
-            offer(i, key, names[static_cast<size_t>(id_j)]);
-            offer(j, key, names[static_cast<size_t>(id_i)]);
+        const auto offer_now = [&](int64_t row, int64_t other, double key) {
+            if (points.lower_reach(row, set.frame.radius(offer(row, other, key)))) update(row);
         };
-        counts[static_cast<size_t>(worker.id)].add(
-            Tile(left, right, first == second).run(worker, offer_pair));
+        const auto meet = [&](int64_t row, int64_t other, float squared) {
+            if (shortlists.meet(row, other, squared, count.keys)) update(row);
+        };
+        count.add(Tile(left, right, first == second).run(worker, [&](const SurvivingPair& pair) {
+            const auto [squared, i, j] = pair;
+            if (!points.bounded()) {
+                const double key = key_of(i, j);
+                ++count.keys;
+                offer_now(i, j, key);
+                offer_now(j, i, key);
+                return;
+            }
+            const bool left_wants = left.wants(i, squared, points.wild2(j)),
+                       right_wants = right.wants(j, squared, points.wild2(i));
+            if (left_wants) meet(i, j, squared);
+            if (right_wants) meet(j, i, squared);
+        }));
     });
+    parallel_rows(run, "keys", points.size(), Order::kGroup,
+                  [&](int64_t begin, int64_t end, const Worker& worker) {
+                      for (int64_t row = begin; row < end; ++row) {
+                          worker.check();
+                          shortlists.settle(row, counts[static_cast<size_t>(worker.id)].keys);
+                      }
+                  });
     return total(counts);
 }
 
@@ -83,8 +113,17 @@ SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossList
     const auto list_of = [&](int64_t row) {
         return to.first_list + points.ids[static_cast<size_t>(row)];
     };
+    const auto name_of = [&](int64_t other) {
+        return static_cast<int32_t>(to.base_start + base.points.ids[static_cast<size_t>(other)]);
+    };
+    const auto offer = [&](int64_t row, int64_t other) {
+        const double key = Keys::between(queries.keys, points.ids[static_cast<size_t>(row)],
+                                         base.keys, base.points.ids[static_cast<size_t>(other)]);
+        to.lists.offer(list_of(row), key, name_of(other));
+        return to.lists.bound(list_of(row));
+    };
     for (int64_t row = 0; row < points.size(); ++row)
-        points.set_reach(row, queries.frame, to.lists.bound(list_of(row)));
+        points.lower_reach(row, queries.frame.radius(to.lists.bound(list_of(row))));
     // A chunk of queries reads the whole base once: more of them for less traffic, fewer for more threads.
     const int64_t m = points.padded(), chunk = (m < 8192 ? 1 : 4) * Order::kGroup;
     parallel_rows(run, "sweep", m, chunk, [&](int64_t begin, int64_t end, const Worker& worker) {
@@ -101,6 +140,8 @@ SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossList
         for (int64_t b = 0; b < blocks.size(); ++b)
             order.emplace_back(Boxes::between_centres(own, 0, blocks, b), b);
         std::sort(order.begin(), order.end());
+        SweepCounts& count = counts[static_cast<size_t>(worker.id)];
+        Shortlists shortlists(points, base.points, queries.frame, begin, end, to.lists.k(), offer);
         for (const auto& [distance, b] : order) {
             worker.check();
             if (Boxes::gap(own, 0, blocks, b) > most_reach(points, begin, end)) continue;
@@ -109,18 +150,21 @@ SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossList
                        false);
             left.open(right);
             right.open(left);
-            const auto offer_pair = [&](int32_t i, int32_t j) {
-                const int32_t other = base.points.ids[static_cast<size_t>(j)];
-                const auto name = static_cast<int32_t>(to.base_start + other);
-                if (to.exclude_same && list_of(i) == name) return;
-                const double key = Keys::between(queries.keys, points.ids[static_cast<size_t>(i)],
-                                                 base.keys, other);
-                if (!to.lists.offer(list_of(i), key, name)) return;
-                points.set_reach(i, queries.frame, to.lists.bound(list_of(i)));
-                left.update(i);
-            };
-            counts[static_cast<size_t>(worker.id)].add(
-                Tile(left, right, false).run(worker, offer_pair));
+            count.add(Tile(left, right, false).run(worker, [&](const SurvivingPair& pair) {
+                if (to.exclude_same && list_of(pair.i) == name_of(pair.j)) return;
+                bool fell;
+                if (points.bounded()) {
+                    fell = shortlists.meet(pair.i, pair.j, pair.squared, count.keys);
+                } else {
+                    ++count.keys;
+                    fell = points.lower_reach(pair.i, queries.frame.radius(offer(pair.i, pair.j)));
+                }
+                if (fell) left.update(pair.i);
+            }));
+        }
+        for (int64_t row = begin; row < std::min(end, points.size()); ++row) {
+            worker.check();
+            shortlists.settle(row, count.keys);
         }
     });
     return total(counts);
@@ -144,7 +188,7 @@ void offer_zero_rows(SweepSet& set, const std::vector<int32_t>& names, Neighbour
         const int32_t own = names[static_cast<size_t>(points.ids[at])];
         for (const int32_t name : points.zero[at] ? lowest : zeros)
             if (name != own) lists.offer(row, 1.0, name);
-        points.set_reach(row, set.frame, lists.bound(row));
+        points.lower_reach(row, set.frame.radius(lists.bound(row)));
     }
 }
 

@@ -24,12 +24,7 @@ Side::Side(const Points& points, const Boxes& groups, int64_t begin, int64_t end
          group < (end + Points::kAlign - 1) / Points::kAlign; ++group)
         moved.add(points.moved[static_cast<size_t>(group)]);
     (points.bytes ? limit.resize(size) : a.resize(size));
-    if (points.near_dims > 0) {
-        near_limit.resize(size);
-        // The sum of squares itself errs by (dims + 4) 2^-24, and by what underflows.
-        near_slack_ = 1.0f + static_cast<float>(points.near_dims + 16) * 0x1p-23f;
-        near_underflow_ = static_cast<float>(points.near_dims) * FLT_MIN;
-    }
+    if (points.near_dims > 0) near_limit.resize(size);
 }
 
 void Side::open(const Side& other) {
@@ -71,7 +66,8 @@ void Side::update(int64_t row) {
         const float far2 =
             apart(reach, points.rho2[at], points.tame2, other_->moved.all2, other_->moved.tame2) *
             kUp;
-        near_limit[here] = far2 < 0.0f ? -1.0f : far2 * far2 * near_slack_ + near_underflow_;
+        near_limit[here] =
+            far2 < 0.0f ? -1.0f : far2 * far2 * points.near_slack + points.near_underflow;
     }
 }
 
@@ -133,6 +129,11 @@ void Tile::collect(int64_t i, int64_t j, const uint64_t* survivors, int64_t rows
             pairs_.push_back({0.0f, static_cast<int32_t>(i + r), static_cast<int32_t>(col)});
         }
     }
+}
+
+bool Side::wants(int64_t row, float squared, bool other_is_wild) const {
+    return points.near_dims == 0 || other_is_wild ||
+           !(squared > near_limit[static_cast<size_t>(row - begin)]);
 }
 
 float Tile::near_limit(const SurvivingPair& pair) const {

@@ -14,11 +14,13 @@ namespace dqcore {
 struct SweepCounts {
     int64_t pairs = 0;       // tested at level 1
     int64_t survivors1 = 0;  // tested at level 2, or given a canonical key where there is none
-    int64_t survivors2 = 0;  // given a canonical key
+    int64_t survivors2 = 0;  // shortlisted
+    int64_t keys = 0;        // given a canonical key, of a row to another
     void add(const SweepCounts& other) {
         pairs += other.pairs;
         survivors1 += other.survivors1;
         survivors2 += other.survivors2;
+        keys += other.keys;
     }
 };
 
@@ -46,6 +48,9 @@ public:
     // Level 2: keep where the squared distance <= the larger of the two.
     std::vector<float> near_limit;
 
+    // Whether a pair that passed level 2 may be within this row's own reach.
+    bool wants(int64_t row, float squared, bool other_is_wild) const;
+
     // Largest reach of a group's rows; below zero where none seeks.
     float group_reach(int64_t group) const;
 
@@ -55,7 +60,6 @@ private:
 
     const Side* other_ = nullptr;
     float other_reach_ = 0.0f;  // the largest, below zero where the other rows seek nothing
-    float near_slack_ = 1.0f, near_underflow_ = 0.0f;
 };
 
 // A pair of rows that passed level 1, and its squared distance at level 2 (0 where there is none).
@@ -64,7 +68,7 @@ struct SurvivingPair {
     int32_t i, j;
 };
 
-// Filters `left` against `right`; `offer(i, j)` gets the pairs that are left. `same`: both are the same
+// Filters `left` against `right`; `offer(pair)` gets the pairs that are left. `same`: both are the same
 // rows, and only pairs i < j count.
 class Tile {
 public:
@@ -101,7 +105,7 @@ SweepCounts Tile::run(const Worker& worker, const Offer& offer) {
         for (const SurvivingPair& pair : pairs_) {
             if (pair.squared > near_limit(pair)) continue;
             ++counts_.survivors2;
-            offer(pair.i, pair.j);
+            offer(pair);
         }
         pairs_.clear();
     };
