@@ -51,6 +51,8 @@ public:
     // N of stage 0; that of stage s lies s * padded() further on.
     const int32_t* norm(int64_t row) const { return norm_.data() + row; }
 
+    const int32_t* last_norm(int64_t row) const { return norm(row) + (stages() - 1) * rows_; }
+
     // What the dot product with bytes + byte_offset starts from, -byte_offset sum(q) - N / 2; of stage s, what it is to
     // be raised by.
     const int32_t* start(int64_t row) const { return start_.data() + row; }

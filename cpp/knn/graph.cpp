@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "knn/distinct.h"
+#include "knn/guess.h"
 #include "knn/knn.h"
 #include "knn/plan.h"
 #include "knn/state.h"
@@ -127,7 +128,10 @@ KnnStats self_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
         names[static_cast<size_t>(groups.first()[g])] = static_cast<int32_t>(g);
     offer_zero_rows(set, names, lists);
     const double prepared = seconds();
-    const SweepCounts counts = sweep_self(set, names, lists, run);
+    const Guesses guesses(set, lists.k(), run);
+    SweepCounts counts = sweep_self(set, names, lists, run);
+    const SweepCounts mended = guesses.mend(set, names, lists, run);
+    counts.add(mended);
     const KnnStats stats = stats_of(plan.levels, counts, groups.size(), start, prepared);
     std::vector<int32_t> list_of(names.size());  // of groups
     for (size_t row = 0; row < set.points.ids.size(); ++row)
@@ -162,10 +166,22 @@ KnnStats update_lists(const ListsInput& in, NeighbourLists& lists, int64_t first
     const Plan plan = make_plan(keys, ids, in.queries.rows, lists.k(), in.forced_head, run);
     const SweepSet base(plan.frame, plan.levels, keys, ids, plan.sort, run);
     SweepSet queries(plan.frame, plan.levels, query_keys, query_ids, plan.sort, run);
-    const CrossLists to{lists, first_list, in.base_start, in.exclude_same};
-    offer_zero_rows(queries, base, to);
+    offer_zero_rows(query_keys, keys, in, first_list, lists);
+    const auto list_of = [&](int64_t row) {
+        return first_list + queries.points.ids[static_cast<size_t>(row)];
+    };
     const double prepared = seconds();
-    const SweepCounts counts = sweep_cross(queries, base, to, run);
+    const SweepCounts counts =
+        sweep_cross(queries, base,
+                    {.lists = lists,
+                     .list_of = list_of,
+                     .own_name = [&](int64_t row) { return in.exclude_same ? list_of(row) : -1; },
+                     .name_of =
+                         [&](int64_t other) {
+                             return static_cast<int32_t>(
+                                 in.base_start + base.points.ids[static_cast<size_t>(other)]);
+                         }},
+                    run);
     return stats_of(plan.levels, counts, in.base.rows, start, prepared);
 }
 

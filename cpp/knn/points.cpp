@@ -199,6 +199,11 @@ double Points::place_floats(int64_t row, const std::vector<double>& point) {
     return std::sqrt(residual);
 }
 
+double Points::length(int64_t row) const {
+    if (!bytes) return std::sqrt(2.0 * double{half[static_cast<size_t>(row)]});
+    return levels.step * std::sqrt(static_cast<double>(*bytes->last_norm(row)));
+}
+
 bool Points::lower_reach(int64_t row, double to) {
     const auto at = static_cast<size_t>(row);
     const float lower = round_up(to);

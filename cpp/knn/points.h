@@ -55,6 +55,9 @@ struct Points {
     }
     const float* near_of(int64_t row) const { return near.data() + row * near_dims; }
 
+    // The row's distance from the middle of the data, as level 1 knows it.
+    double length(int64_t row) const;
+
     // Whether level 2 moved the row farther than others.
     bool wild2(int64_t row) const { return !(rho2[static_cast<size_t>(row)] <= tame2); }
 

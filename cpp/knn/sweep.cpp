@@ -110,20 +110,15 @@ SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossList
     const Boxes blocks = base.groups.merged(block / Order::kGroup);
     std::vector<SweepCounts> counts(static_cast<size_t>(std::max(1, run.threads)));
     Points& points = queries.points;
-    const auto list_of = [&](int64_t row) {
-        return to.first_list + points.ids[static_cast<size_t>(row)];
-    };
-    const auto name_of = [&](int64_t other) {
-        return static_cast<int32_t>(to.base_start + base.points.ids[static_cast<size_t>(other)]);
-    };
     const auto offer = [&](int64_t row, int64_t other) {
         const double key = Keys::between(queries.keys, points.ids[static_cast<size_t>(row)],
                                          base.keys, base.points.ids[static_cast<size_t>(other)]);
-        to.lists.offer(list_of(row), key, name_of(other));
-        return to.lists.bound(list_of(row));
+        const int64_t list = to.list_of(row);
+        to.lists.offer(list, key, to.name_of(other));
+        return to.lists.bound(list);
     };
     for (int64_t row = 0; row < points.size(); ++row)
-        points.lower_reach(row, queries.frame.radius(to.lists.bound(list_of(row))));
+        points.lower_reach(row, queries.frame.radius(to.lists.bound(to.list_of(row))));
     // A chunk of queries reads the whole base once: more of them for less traffic, fewer for more threads.
     const int64_t m = points.padded(), chunk = (m < 8192 ? 1 : 4) * Order::kGroup;
     parallel_rows(run, "sweep", m, chunk, [&](int64_t begin, int64_t end, const Worker& worker) {
@@ -151,7 +146,7 @@ SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossList
             left.open(right);
             right.open(left);
             count.add(Tile(left, right, false).run(worker, [&](const SurvivingPair& pair) {
-                if (to.exclude_same && list_of(pair.i) == name_of(pair.j)) return;
+                if (to.own_name(pair.i) == to.name_of(pair.j)) return;
                 bool fell;
                 if (points.bounded()) {
                     fell = shortlists.meet(pair.i, pair.j, pair.squared, count.keys);
@@ -192,20 +187,20 @@ void offer_zero_rows(SweepSet& set, const std::vector<int32_t>& names, Neighbour
     }
 }
 
-void offer_zero_rows(SweepSet& queries, const SweepSet& base, const CrossLists& to) {
-    if (base.keys.metric() != Metric::kCosine) return;
-    const auto most = std::min(to.lists.k() + 1, base.keys.rows());
+void offer_zero_rows(const Keys& queries, const Keys& base, const ListsInput& in,
+                     int64_t first_list, NeighbourLists& lists) {
+    if (in.metric != Metric::kCosine) return;
+    const auto most = std::min(lists.k() + 1, base.rows());
     std::vector<int32_t> zeros, lowest;
-    for (int64_t j = 0; j < base.keys.rows(); ++j) {
-        const auto name = static_cast<int32_t>(to.base_start + j);
+    for (int64_t j = 0; j < base.rows(); ++j) {
+        const auto name = static_cast<int32_t>(in.base_start + j);
         if (j < most) lowest.push_back(name);
-        if (base.keys.is_zero(j) && static_cast<int64_t>(zeros.size()) < most)
-            zeros.push_back(name);
+        if (base.is_zero(j) && static_cast<int64_t>(zeros.size()) < most) zeros.push_back(name);
     }
-    for (int64_t i = 0; i < queries.keys.rows(); ++i)
-        for (const int32_t name : queries.keys.is_zero(i) ? lowest : zeros)
-            if (!(to.exclude_same && to.first_list + i == name))
-                to.lists.offer(to.first_list + i, 1.0, name);
+    for (int64_t i = 0; i < queries.rows(); ++i)
+        for (const int32_t name : queries.is_zero(i) ? lowest : zeros)
+            if (!(in.exclude_same && first_list + i == name))
+                lists.offer(first_list + i, 1.0, name);
 }
 
 }  // namespace dqcore

@@ -2,8 +2,11 @@
 // the lists. Order and timing decide how many survive, never what the lists hold in the end.
 #pragma once
 
+#include <functional>
+
 #include "base/parallel.h"
 #include "knn/lists.h"
+#include "knn/state.h"
 #include "knn/tile.h"
 
 namespace dqcore {
@@ -33,21 +36,21 @@ private:
 SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, NeighbourLists& lists,
                        const Run& run);
 
-// Every query against every row of base. List first_list + id belongs to the query `id` of the keys and holds
-// base_start + id of the base. A pair with one number (first_list + query, base_start + base) is left out where
-// `exclude_same`.
+// Every query against every row of base. The row `row` of the queries, in the order of the sweep, fills the list
+// list_of(row) with name_of(other) of the base, but for one whose name is own_name(row).
 struct CrossLists {
     NeighbourLists& lists;
-    int64_t first_list = 0, base_start = 0;
-    bool exclude_same = false;
+    std::function<int64_t(int64_t row)> list_of, own_name;
+    std::function<int32_t(int64_t other)> name_of;
 };
 SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossLists& to,
                         const Run& run);
 
 // The cosine key to a row without a direction is 1 for every row, so the tiles leave such rows out and their pairs
 // are offered here. Of them only the k + 1 lowest can be in a list of k. In `sweep_self`'s terms and in
-// `sweep_cross`'s; to be called first.
+// `update_lists`'; to be called first.
 void offer_zero_rows(SweepSet& set, const std::vector<int32_t>& names, NeighbourLists& lists);
-void offer_zero_rows(SweepSet& queries, const SweepSet& base, const CrossLists& to);
+void offer_zero_rows(const Keys& queries, const Keys& base, const ListsInput& in,
+                     int64_t first_list, NeighbourLists& lists);
 
 }  // namespace dqcore
