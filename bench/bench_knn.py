@@ -231,6 +231,7 @@ def report(name: str, rates: dict[str, float], options: argparse.Namespace) -> f
             f"peak +{ours['peak']:.0f} MB over {ours['input']:.0f} of rows\n"
             f"{'':15} {ours['isa']} {stats['level1']} {tuple(stats['stage_dims'])}, then {stats['near_dims']} dims, "
             f"survivors a row {stats['survivors_level1'] / rows:.0f}, {stats['survivors_level2'] / rows:.0f}, "
+            f"keys {stats['keys'] / rows:.0f}, rows swept again {stats['rows_again']:,}, "
             f"set-up {stats['seconds_prepare']:.2f} s",
             flush=True,
         )

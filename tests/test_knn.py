@@ -411,6 +411,46 @@ def test_stats_tell_what_was_done(rng):
     stats = dq.knn_graph(x, 5).stats
     assert stats["distinct_rows"] == 900
     assert stats["survivors_level1"] < stats["pairs"]
+    assert stats["keys"] >= 900 * 5
+
+
+# ---- guesses of how far neighbours are ----------------------------------------------------------------------------
+
+
+def without_self(x, k, metric):
+    """The graph of x by queries against itself, which takes no guesses."""
+    graph = dq.knn_graph(x, k + 1, queries=x, metric=metric)
+    own = graph.indices == np.arange(len(x), dtype=np.int32)[:, None]
+    own[:, -1] |= ~own.any(axis=1)  # behind k others at distance 0
+    return graph.indices[~own].reshape(len(x), k), graph.distances[~own].reshape(len(x), k)
+
+
+@pytest.mark.usefixtures("native_isa")
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_whose_neighbours_are_farther_than_guessed(metric):
+    """Most rows are crowded together; the few between them, as long as they are, have neighbours far away."""
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(9000, 24)) * 0.01 + np.repeat(rng.normal(size=(3, 24)), 3000, axis=0)
+    lonely = rng.choice(9000, 40, replace=False)
+    x[lonely] = rng.normal(size=(40, 24))
+    x[17] = 0.0
+    x = x.astype(np.float32)
+    graph = dq.knn_graph(x, 6, metric=metric, threads=2)
+    assert 0 < graph.stats["rows_again"] < 2000
+    indices, distances = without_self(x, 6, metric)
+    np.testing.assert_array_equal(graph.indices, indices)
+    np.testing.assert_array_equal(graph.distances, distances)
+
+
+@pytest.mark.usefixtures("native_isa")
+def test_guesses_spare_level_2_and_lose_nothing(rng):
+    x = rng.normal(size=(9000, 32)).astype(np.float32)
+    graph = dq.knn_graph(x, 3, threads=2)
+    indices, distances = without_self(x, 3, "euclidean")
+    np.testing.assert_array_equal(graph.indices, indices)
+    np.testing.assert_array_equal(graph.distances, distances)
+    # Rows that start open test some 3 ln(9000 / 3) others while they learn.
+    assert graph.stats["survivors_level2"] < 9000 * 16
 
 
 # ---- graphs from elsewhere --------------------------------------------------------------------------------------

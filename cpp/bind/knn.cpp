@@ -42,6 +42,7 @@ py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& 
     record["survivors_level1"] = stats.survivors1;
     record["survivors_level2"] = stats.survivors2;
     record["keys"] = stats.keys;
+    record["rows_again"] = stats.again;
     record["seconds_prepare"] = stats.seconds_prepare;
     record["seconds_sweep"] = stats.seconds_sweep;
     return py::make_tuple(indices.array, distances.array, metric, record);

@@ -107,6 +107,7 @@ KnnStats stats_of(const Levels& levels, const SweepCounts& counts, int64_t disti
             .survivors1 = counts.survivors1,
             .survivors2 = counts.survivors2,
             .keys = counts.keys,
+            .again = counts.again,
             .seconds_prepare = prepared - start,
             .seconds_sweep = seconds() - prepared};
 }
@@ -130,8 +131,7 @@ KnnStats self_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
     const double prepared = seconds();
     const Guesses guesses(set, lists.k(), run);
     SweepCounts counts = sweep_self(set, names, lists, run);
-    const SweepCounts mended = guesses.mend(set, names, lists, run);
-    counts.add(mended);
+    counts.add(guesses.mend(set, names, lists, run));
     const KnnStats stats = stats_of(plan.levels, counts, groups.size(), start, prepared);
     std::vector<int32_t> list_of(names.size());  // of groups
     for (size_t row = 0; row < set.points.ids.size(); ++row)

@@ -139,13 +139,15 @@ SweepCounts Guesses::mend(SweepSet& set, const std::vector<int32_t>& names, Neig
     const auto name_of = [&](const Points& points, int64_t row) {
         return names[static_cast<size_t>(points.ids[static_cast<size_t>(row)])];
     };
-    return sweep_cross(
-        again, set,
-        {.lists = lists,
-         .list_of = [&](int64_t row) { return rows[static_cast<size_t>(row)]; },
-         .own_name = [&](int64_t row) { return int64_t{name_of(again.points, row)}; },
-         .name_of = [&](int64_t other) { return name_of(set.points, other); }},
-        run);
+    SweepCounts counts =
+        sweep_cross(again, set,
+                    {.lists = lists,
+                     .list_of = [&](int64_t row) { return rows[static_cast<size_t>(row)]; },
+                     .own_name = [&](int64_t row) { return int64_t{name_of(again.points, row)}; },
+                     .name_of = [&](int64_t other) { return name_of(set.points, other); }},
+                    run);
+    counts.again = static_cast<int64_t>(rows.size());
+    return counts;
 }
 
 }  // namespace dqcore

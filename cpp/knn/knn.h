@@ -59,7 +59,8 @@ struct KnnStats {
     int64_t pairs = 0;            // pairs that level 1 tested
     int64_t survivors1 = 0;       // of them, pairs that went on
     int64_t survivors2 = 0;       // of them, pairs that level 2 let pass
-    int64_t keys = 0;             // canonical keys computed, of a row to another
+    int64_t keys = 0;             // canonical keys computed
+    int64_t again = 0;            // rows swept again, their reach having been guessed too low
     double seconds_prepare = 0, seconds_sweep = 0;
 };
 

@@ -15,12 +15,14 @@ struct SweepCounts {
     int64_t pairs = 0;       // tested at level 1
     int64_t survivors1 = 0;  // tested at level 2, or given a canonical key where there is none
     int64_t survivors2 = 0;  // shortlisted
-    int64_t keys = 0;        // given a canonical key, of a row to another
+    int64_t keys = 0;        // canonical keys computed
+    int64_t again = 0;       // rows swept again (guess.h)
     void add(const SweepCounts& other) {
         pairs += other.pairs;
         survivors1 += other.survivors1;
         survivors2 += other.survivors2;
         keys += other.keys;
+        again += other.again;
     }
 };
 
