@@ -630,10 +630,24 @@ FAULTS = [
         "tests/test_knn.py::test_hard_data_equals_reference",
     ),
     Fault(
+        "knn: what underflows in a bound is not taken back from it",
+        "cpp/knn/points.cpp",
+        "std::sqrt(double{near_underflow}) - 2.0 * moved;",
+        "2.0 * moved;",
+        "tests/test_knn.py::test_rows_at_no_distance_whatever_met_first",
+    ),
+    Fault(
+        "knn: a row that may be anywhere is taken to be far away",
+        "cpp/knn/points.cpp",
+        "return true;  // it may be anywhere",
+        "return false;  // it may be anywhere",
+        "tests/test_knn.py::test_a_query_so_far_that_all_keys_are_equal",
+    ),
+    Fault(
         "knn: a pair is dropped by its upper bound, not its lower one",
         "cpp/knn/points.cpp",
-        "* (1.0 - 0x1p-18) / near_slack - 2.0 * moved;",
-        "* (1.0 + 0x1p-18);",
+        "    return !(least > reach[i]);\n",
+        "    return !(most * 1.001f + static_cast<float>(0.0 * least) > reach[i]);\n",
         "tests/test_knn.py::test_every_plan_gives_the_same_graph tests/test_knn.py::test_hard_data_equals_reference",
     ),
     Fault(

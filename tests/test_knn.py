@@ -453,6 +453,39 @@ def test_guesses_spare_level_2_and_lose_nothing(rng):
     assert graph.stats["survivors_level2"] < 9000 * 16
 
 
+# ---- what level 2 cannot tell apart ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("native_isa")
+def test_rows_at_no_distance_whatever_met_first():
+    """Reaches of 0: bounds of distances leave room for what underflows, however small the rows are."""
+    x = np.ones((256, 16), np.float32)
+    state = dq.KnnState(256, 3)
+    state.update(x, x[128:], row_start=0, base_start=128)
+    state.update(x, x[:128], row_start=0, base_start=0)
+    np.testing.assert_array_equal(
+        state.finish().indices[:4], [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+    )
+
+
+@pytest.mark.usefixtures("native_isa")
+def test_rows_far_smaller_than_the_rest(rng):
+    """Rows of 1e-30 around the middle of rows of 1: float32 sums of squares of their differences are all 0."""
+    tiny, large = rng.normal(size=(50, 16)) * 1e-30, rng.normal(size=(50, 16))
+    x = np.stack([tiny, -tiny, large, -large], axis=1).reshape(200, 16).astype(np.float32)
+    assert_same_graph(dq.knn_graph(x, 5), reference.knn_graph(x, 5))
+
+
+@pytest.mark.usefixtures("native_isa")
+def test_a_query_so_far_that_all_keys_are_equal(rng):
+    x = rng.normal(size=(384, 16)) * 1e-3
+    x[:128, 0] += 1.0
+    query = np.zeros((1, 16), np.float32)
+    query[0, 0] = 1e38
+    graph = dq.knn_graph(x.astype(np.float32), 10, queries=query)
+    np.testing.assert_array_equal(graph.indices, [np.arange(10)])
+
+
 # ---- graphs from elsewhere --------------------------------------------------------------------------------------
 
 

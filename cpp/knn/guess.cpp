@@ -68,7 +68,7 @@ private:
     }
 
     double low_, high_, centre_, skew_, spread_;
-    double factor_[3];
+    double factor_[3] = {};
 };
 
 // The reach of each of `rows` when the sweep is over, by sweeping them against all rows.

@@ -222,9 +222,11 @@ float Points::most_apart(int64_t row, const Points& others, int64_t other, float
 
 bool Points::in_reach(int64_t row, const Points& others, int64_t other, float most) const {
     const auto i = static_cast<size_t>(row), j = static_cast<size_t>(other);
+    if (!(most < std::numeric_limits<float>::infinity())) return true;  // it may be anywhere
     // What was added to their distance at level 2, and may have to be taken away; rounding added some 2^-21.
     const double moved = double{left_out[i]} + double{others.left_out[j]},
-                 least = double{most} * (1.0 - 0x1p-18) / near_slack - 2.0 * moved;
+                 least = double{most} * (1.0 - 0x1p-18) / near_slack -
+                         std::sqrt(double{near_underflow}) - 2.0 * moved;
     return !(least > reach[i]);
 }
 
