@@ -1,5 +1,7 @@
 """A memory limit changes what is held, never what is found."""
 
+import mmap
+
 import dqcore as dq
 import numpy as np
 import pytest
@@ -54,6 +56,20 @@ def test_a_memory_map_is_read_and_left_as_it_was(tmp_path, rng, mode):
     limit = (1 << 20) + 24 * 64 + 8 * 4 * 500
     same(dq.label_issues(labels, whole), dq.label_issues(labels, mapped, memory_limit=limit))
     same(dq.confident_joint(labels, whole), dq.confident_joint(labels, mapped, memory_limit=limit))
+    np.testing.assert_array_equal(mapped, whole)
+
+
+def test_a_private_map_that_is_no_memmap_keeps_its_changes(tmp_path, rng):
+    labels, p = smooth(rng, 3000, 8)
+    path = tmp_path / "probabilities"
+    path.write_bytes(p.astype(np.float32).tobytes())
+    with path.open("rb") as file:
+        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    mapped = np.frombuffer(view, np.float32).reshape(3000, 8)
+    mapped[5] = mapped[4]
+    whole = mapped.copy()
+    limit = (1 << 20) + 24 * 64 + 8 * 4 * 500
+    same(dq.label_issues(labels, whole), dq.label_issues(labels, mapped, memory_limit=limit))
     np.testing.assert_array_equal(mapped, whole)
 
 

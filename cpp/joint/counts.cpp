@@ -185,7 +185,7 @@ private:
 template <class T>
 void add_shared(JointState& state, const joint::Block<T>& block, const JointInput& in) {
     const int64_t n_classes = state.n_classes();
-    std::array<int64_t*, joint::kMostBlockRows> cells;
+    std::array<int64_t*, joint::kMostBlockRows> cells = {};  // it costs less than a row
     for (int64_t r = 0; r < block.n; ++r) {
         const int64_t label = joint::label_at(in.labels, block.begin + r, n_classes);
         int64_t* const at = block.guess[r] >= 0

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "base/bytes.h"
@@ -17,7 +18,7 @@ namespace joint {
 namespace {
 
 template <class Values>
-void append(Values& to, Values&& from) {
+void append(Values& to, std::type_identity_t<Values>&& from) {
     if (to.empty())
         to = std::move(from);
     else

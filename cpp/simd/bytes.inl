@@ -119,7 +119,7 @@ bool filter_bytes(const dqcore::simd::ByteStages& stages, const uint8_t* rows, c
                   const int32_t* col_limit, uint64_t* survivors) {
     constexpr int64_t kBlocks = 64 / kByteCols;
     const int64_t panel = stages.ends[stages.count - 1] * 16;
-    ByteRows by;
+    ByteRows by = {};
     for (int64_t r = 0; r < kByteRows; ++r) {
         by.half[r] = half_up(row_limit[r]);
         by.raise[r] = -(row_norm[r] >> 1);

@@ -42,11 +42,13 @@ RowFound<typename V::T> scan_short(const dqcore::simd::ProbScan<typename V::T>& 
     constexpr uint32_t kAll = static_cast<uint32_t>((uint64_t{1} << V::kWidth) - 1);
     const auto padded = V::load_first(p, tail, V::broadcast(T(0)));
     const auto x = V::load_first(p, tail, V::broadcast(static_cast<T>(-__builtin_inf())));
+    // The two loads may see different rows where another thread is writing: what follows clamps.
     const uint32_t in_range =
         V::at_least(padded, V::broadcast(s.least)) & V::at_least(V::broadcast(s.greatest), padded);
     if (__builtin_expect(in_range != kAll, 0)) return {0, -1, T(0), T(0), true};
     const uint32_t top = V::equal(x, V::broadcast(V::greatest(x)));
-    const int argmax = __builtin_ctz(top);
+    int argmax = __builtin_ctz(top | 0x80000000u);
+    argmax = argmax < s.n_classes ? argmax : 0;
     const uint32_t confident = V::at_least(x, low);
     const bool several = (confident & (confident - 1)) != 0;
     int32_t guess = several ? argmax : __builtin_ctz(confident | 0x80000000u);
@@ -63,7 +65,7 @@ RowFound<typename V::T> scan_short(const dqcore::simd::ProbScan<typename V::T>& 
     return {argmax, guess, V::sum(padded), runner_up, false};
 }
 
-// Where the greatest of a row, `top`, is first.
+// Where the greatest of a row, `top`, is first; 0 where another thread has written over it since.
 template <class V>
 int64_t find_top(const typename V::T* p, int64_t n_classes, typename V::T top) {
     const auto tops = V::broadcast(top);
@@ -73,7 +75,7 @@ int64_t find_top(const typename V::T* p, int64_t n_classes, typename V::T top) {
         if (bits) return c + __builtin_ctz(bits);
     }
     while (c < n_classes && p[c] != top) ++c;
-    return c;
+    return c < n_classes ? c : 0;
 }
 
 // How many classes of a row are confident, counted up to 2 in a register, and the last of them.

@@ -58,8 +58,9 @@ def confident_joint(
     backend, threads, progress
         As everywhere: where to run, on how many threads (0: all), and a callable (stage, done, total).
     memory_limit : int or str, optional
-        Bytes, or such as "2GB", that the call may hold besides its arguments and its result. The rows are then read in
-        pieces, and the pages of a memory-mapped `pred_probs` given back after each; the result is the same to the bit.
+        Bytes, or such as "2GB", that the call's tables of classes and its pieces of `pred_probs` may hold: the rows are
+        read in pieces, and the pages of a memory-mapped `pred_probs` given back after each. Some 20 bytes a row come on
+        top, and with row weights a table for each thread. The result is the same to the bit.
 
     Returns
     -------

@@ -80,11 +80,12 @@ def _shared_map(array: NDArray[Any]) -> mmap.mmap | None:
     """Return the map that `array` views, where its pages can be dropped: a file's own, not a private copy."""
     if not hasattr(mmap, "MADV_DONTNEED"):
         return None
+    shared = False  # a map of its own does not tell; dropping the pages of a private one would lose what they hold
     for owner in _owners(array):
-        if isinstance(owner, np.memmap) and owner.mode == "c":
-            return None
+        if isinstance(owner, np.memmap):
+            shared = owner.mode in ("r", "r+", "w+")
         if isinstance(owner, mmap.mmap):
-            return owner
+            return owner if shared else None
     return None
 
 
