@@ -336,3 +336,18 @@ def test_kernel_refuses_other_numbers():
         found_by(_cpu, np.ones(3), codes, [1, 1])
     with pytest.raises(ValueError, match="exponent"):
         found_by(_cpu, np.ones(3), codes, [1], weights=np.ones(3), weight_exponent=200)
+
+
+def test_a_part_of_a_table_has_no_certificate(rng):
+    errors, column = rng.integers(0, 2, 200), rng.integers(0, 9, 200)
+    found = dq.find_slices(errors, {"a": column}, k=6, min_support=1)
+    assert found.search is not None
+    assert found[2:].search is None
+
+
+def test_progress_is_a_share_of_something(rng):
+    seen = []
+    errors, columns = rng.integers(0, 2, 900), {n: rng.integers(0, 4, 900) for n in "abcd"}
+    dq.find_slices(errors, columns, min_support=1, progress=lambda *tick: seen.append(tick))
+    assert seen
+    assert all(0 <= done <= total and total > 0 for _, done, total in seen)

@@ -133,7 +133,7 @@ def test_a_slice_is_told_at_a_confidence_shared_by_all(rng):
     with pytest.raises(ValueError, match=r"table must be of errors, or of losses in \[0, 1\]"):
         dq.slice_verdict(dq.slice_errors([0.0, 2.0], {"g": [0, 0]}), 0.95)
     empty = dq.slice_verdict(dq.slice_errors([], {"g": []}), 0.95)
-    assert (empty.verdict, empty.whole, empty.worst) == ("pass", "undecided", None)
+    assert (empty.verdict, empty.whole, empty.worst) == ("undecided", "undecided", None)
 
 
 # ---- plans -------------------------------------------------------------------------------------------
@@ -287,3 +287,40 @@ def test_chernoffs_interval_is_where_the_bound_is_met():
             if 1e-12 < end < 1.0 - 1e-12:
                 entropy = stats.entropy([mean, 1 - mean], [end, 1 - end])
                 assert n * entropy == pytest.approx(math.log(40), rel=1e-5)
+
+
+def test_a_plan_for_a_lot_accepts_fewer_errors_than_the_bad_lot_has():
+    """Eight of 100 rows are wrong in a bad lot, five in a good one: only 5, 6 and 7 errors tell them apart."""
+    plan = dq.sampling_plan(0.08, p_good=0.05, lot_size=100)
+    assert (plan.n, plan.max_errors) == (89, 5)
+
+
+@pytest.mark.parametrize("n", [39, 49, 55, 98, 99])
+def test_what_is_needed_does_not_hang_on_a_rounding(n):
+    """All right: decided where (alpha / 2)^(1 / n) reaches the level, and then for every larger number."""
+    needed = dq.batch_verdict([1.0] * n, sla=0.97).n_needed
+    assert 0.025 ** (1 / needed) >= 0.97 > 0.025 ** (1 / (needed * 62 // 64 - 1))
+
+
+def test_a_slice_at_the_level_itself_passes_its_point_rule():
+    table = dq.slice_errors([1] * 7 + [0] * 93, {"k": ["a"] * 100})
+    assert dq.slice_verdict(table, 0.93).passes
+    assert not dq.slice_verdict(table, 0.931).passes
+
+
+def test_a_table_without_slices_decides_nothing():
+    found = dq.slice_verdict(dq.slice_errors([1] * 20, {"k": range(20)}, min_support=2), 0.9)
+    assert (found.whole, found.verdict, found.passes) == ("fail", "undecided", False)
+
+
+def test_slices_picked_by_a_search_have_no_interval_together():
+    wrong = [0] * 60 + [1] * 40
+    found = dq.find_slices(wrong, {"k": ["a"] * 50 + ["b"] * 50}, min_support=1)
+    with pytest.raises(ValueError, match="table must be of slice_errors"):
+        dq.slice_verdict(found, 0.9)
+    assert dq.slice_verdict(found, 0.9, correction="none").verdict == "fail"
+
+
+def test_a_confidence_of_nearly_one_leaves_no_quantiles():
+    with pytest.raises(ValueError, match="confidence must be above 0 and below 1"):
+        dq.batch_verdict([0.9, 1.0], 0.95, confidence=1 - 2.0**-53)

@@ -1,6 +1,7 @@
 // Tables for given crossings, such as those of the columns of groups with the label. A crossing goes
 // into a table that holds its columns, or widens one that stays small, or gets one of its own.
 #include <algorithm>
+#include <cstddef>
 #include <iterator>
 #include <numeric>
 #include <stdexcept>
@@ -37,6 +38,10 @@ Columns united(const Columns& a, const Columns& b) {
     return both;
 }
 
+// Tables that a crossing is tried in, the last ones: with all of them, many crossings would take the square of their
+// number.
+constexpr std::ptrdiff_t kCandidates = 64;
+
 // Whether a table over `columns` stays small; of any size, where table_cells would throw.
 bool is_small(const Columns& columns, const std::vector<int64_t>& n_categories) {
     int64_t cells = 1;
@@ -57,13 +62,17 @@ SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(),
                      [&](size_t a, size_t b) { return crossings[a].size() > crossings[b].size(); });
+    std::vector<int32_t> table_of(crossings.size());
     for (const size_t i : order) {
         const Columns& wanted = crossings[i];
         const auto fits = [&](const SlicePlan::TablePlan& table) {
             return holds(table.columns, wanted) ||
                    is_small(united(table.columns, wanted), n_categories);
         };
-        const auto found = std::find_if(plan.tables.begin(), plan.tables.end(), fits);
+        const auto from =
+            plan.tables.end() - std::min<std::ptrdiff_t>(std::ssize(plan.tables), kCandidates);
+        const auto found = std::find_if(from, plan.tables.end(), fits);
+        table_of[i] = static_cast<int32_t>(found - plan.tables.begin());
         if (found == plan.tables.end()) {
             plan.tables.push_back({wanted, false});
         } else {
@@ -76,11 +85,8 @@ SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
         table.dense = cells <= uint128{kDenseCells} && used + cells <= uint128{kAllCells};
         if (table.dense) used += cells;
     }
-    for (const Columns& wanted : crossings) {
-        size_t from = 0;
-        while (!holds(plan.tables[from].columns, wanted)) ++from;
-        plan.crossings.push_back({wanted, static_cast<int32_t>(from)});
-    }
+    for (size_t i = 0; i < crossings.size(); ++i)
+        plan.crossings.push_back({crossings[i], table_of[i]});
     return plan;
 }
 

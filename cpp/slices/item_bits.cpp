@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace dqcore::cpu {
@@ -80,6 +82,9 @@ std::vector<std::vector<int64_t>> count_categories(const SliceInput& in, const S
     return counts;
 }
 
+// Bits of one block of rows, the least that is made at once.
+constexpr int64_t kMostBlockBytes = int64_t{1} << 31;
+
 ItemBits::ItemBits(const SliceInput& in, const SearchSpec& spec, const SearchRows& rows,
                    std::vector<Item> items)
     : in_(in), spec_(spec), rows_(rows), n_items_(static_cast<int64_t>(items.size())) {
@@ -90,6 +95,11 @@ ItemBits::ItemBits(const SliceInput& in, const SearchSpec& spec, const SearchRow
             static_cast<int64_t>(i) * kBlockWords;
     }
     const int64_t block_bytes = std::max<int64_t>(1, n_items_) * kBlockWords * 8;
+    if (block_bytes > kMostBlockBytes)
+        throw std::invalid_argument("min_support must be higher: " + std::to_string(n_items_) +
+                                    " categories have that many rows, of " +
+                                    std::to_string(kMostBlockBytes / (kBlockWords * 8)) +
+                                    " that a search can hold");
     stripe_ = std::clamp<int64_t>(spec.most_bytes / block_bytes, 1,
                                   std::max<int64_t>(1, rows.n_blocks()));
     words_.resize(static_cast<size_t>(stripe_ * n_items_ * kBlockWords));

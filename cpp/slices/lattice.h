@@ -51,10 +51,10 @@ struct Level {
 
 // A slice with one more item than a parent, the largest.
 struct Candidate {
-    int64_t parent;
-    int32_t item;
+    int64_t parent = 0;
+    int32_t item = 0;
     Known known;  // the least of all parents; then its own
-    double bound;
+    double bound = 0.0;
 };
 
 // Makes the candidates of the level after `parents`, in order, those whose parents all stand.

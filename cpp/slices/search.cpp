@@ -101,7 +101,7 @@ std::vector<Item> Search::frequent_items() const {
 // Between the parallel parts, on the calling thread.
 void Search::tick() {
     if (deadline_.is_over()) throw OutOfTime{};
-    if (run_.watcher) run_.watcher->tick(counter_.stage.c_str(), 0, 0);
+    if (run_.watcher) run_.watcher->tick(counter_.stage.c_str(), 0, 1);
 }
 
 // ---- the search -----------------------------------------------------------------------------------------

@@ -28,11 +28,12 @@ struct RowSums {
 };
 
 struct Segment {
-    int64_t first_word, words;          // within one block
-    bool same;                          // all rows have one error and one weight
-    double max_error;                   // of an unweighted error
-    uint64_t error, weight, weight_lo;  // the most of a row, in units; weight_lo the least
-    RowSums one;                        // what a row adds, where all are the same
+    int64_t first_word = 0, words = 0;  // within one block
+    bool same = false;                  // all rows have one error and one weight
+    double max_error = 0.0;             // of an unweighted error
+    uint64_t error = 0, weight = 0,
+             weight_lo = 0;  // the most of a row, in units; weight_lo the least
+    RowSums one;             // what a row adds, where all are the same
 };
 
 class SearchRows {

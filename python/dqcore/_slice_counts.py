@@ -13,6 +13,7 @@ from . import _check, _columns, _stats
 from .reference.slices import SliceCounts
 from .slice_table import ALPHA, SliceTable
 
+_LEAST_DOUBT = 2.0**-50  # 1 - confidence: quantiles need some of it left
 _MOST_ERROR = 2.0**400  # the kernels' own limit: squares of sums stay finite
 _MOST_WEIGHTED = 99  # the same with weights, as a power of two
 _MOST_CROSSINGS = 1 << 20
@@ -55,8 +56,8 @@ def most_error(value: object) -> float:
 
 def confidence_level(value: object) -> float:
     result = _check.number("confidence", value, 0.0, 1.0)
-    if result in (0.0, 1.0):
-        raise ValueError(f"confidence must be above 0 and below 1, got {result}")
+    if result == 0.0 or 1.0 - result < _LEAST_DOUBT:
+        raise ValueError(f"confidence must be above 0 and below 1, got {result!r}")
     return result
 
 

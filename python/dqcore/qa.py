@@ -232,8 +232,10 @@ class _Batch:
             half = t * math.sqrt(self.variance / n)
             return max(0.0, self.mean - half), min(1.0, self.mean + half)
         if self.binary:
-            right = round(self.mean * n)
-            low, high = _proportions.clopper_pearson_interval(right, n, confidence)
+            tasks = round(n)  # n / self.n * self.n may miss a whole number by a rounding
+            low, high = _proportions.clopper_pearson_interval(
+                round(self.mean * tasks), tasks, confidence
+            )
             return float(low), float(high)
         if not self.alike:  # the other two are for scores that weigh alike
             return _proportions.hoeffding_interval(self.mean, n, confidence)
@@ -338,7 +340,8 @@ def slice_verdict(
     TypeError
         `table` is no SliceTable, or a number is of another type.
     ValueError
-        A number is out of range, losses are above 1, or the table has weights.
+        A number is out of range, losses are above 1, the table has weights, or it is of `find_slices` and `correction`
+        is to cover the choice of its slices, which the table does not tell.
 
     Examples
     --------
@@ -356,6 +359,11 @@ def slice_verdict(
     confidence = confidence_level(confidence)
     if table.weight is not None:
         raise ValueError("table must be without weights: verdicts count rows")
+    if shared and table.search is not None:
+        raise ValueError(
+            'table must be of slice_errors for correction="bonferroni": a search has picked its slices from more than '
+            "the table tells; hold the level against other rows, or take slice_errors"
+        )
     if float(table.max_error.max(initial=0.0)) > 1.0:
         raise ValueError("table must be of errors, or of losses in [0, 1]; some are above 1")
     each = 1.0 - (1.0 - confidence) / max(1, len(table) if shared else 1)
@@ -365,13 +373,12 @@ def slice_verdict(
         np.array([table.overall_error_rate]), np.array([max(1, table.n)]), confidence, table.binary
     )
     failing = verdicts == "fail"
-    worst_verdict = (
-        "fail" if failing.any() else "pass" if (verdicts == "pass").all() else "undecided"
-    )
+    all_pass = len(table) > 0 and bool((verdicts == "pass").all())
+    worst_verdict = "fail" if failing.any() else "pass" if all_pass else "undecided"
     return SliceVerdict(
         whole=decide(float(whole_low[0]), float(whole_high[0]), level),
         verdict=worst_verdict,
-        passes=bool((1.0 - table.error_rate >= level).all()),
+        passes=len(table) > 0 and bool(_reaches(1.0 - table.error_rate, level).all()),
         verdicts=verdicts,
         low=low,
         high=high,
@@ -380,6 +387,11 @@ def slice_verdict(
         sla=level,
         confidence=confidence,
     )
+
+
+def _reaches(score: Floats, level: float) -> NDArray[np.bool_]:
+    """Return whether scores are at least the level; they must not fail by a rounding."""
+    return (score >= level) | np.isclose(score, level, rtol=1e-12, atol=0.0)
 
 
 def _accuracy(

@@ -188,7 +188,7 @@ def sampling_plan(
         rows = chance.least_rows(c, consumer)
         return rows, (chance.bad(c, rows) <= consumer) & (1.0 - chance.good(c, rows) <= producer)
 
-    c = _least_errors(lambda c: found(np.array([c]))[1][0], min(_MOST_ERRORS, chance.most_rows))
+    c = _least_errors(lambda c: found(np.array([c]))[1][0], chance.most_errors)
     if c is None:
         raise ValueError(
             f"p_bad must be larger: a plan for it reviews more than {_MOST_ROWS} rows"
@@ -479,6 +479,7 @@ class _Chances:
     good: Callable[[Ints, Ints], Floats]
     p_bad: float
     most_rows: int
+    most_errors: int  # a plan accepts fewer
 
     @classmethod
     def of(cls, bad: float, good: float | None, lot: int | None) -> _Chances:
@@ -493,6 +494,7 @@ class _Chances:
                 always if good is None else lambda c, n: at_most(c, n, good),
                 bad,
                 _MOST_ROWS,
+                _MOST_ERRORS,
             )
         wrong, let = max(1, _ceil(bad * lot)), _floor((good or 0.0) * lot)
         if let >= wrong:
@@ -504,6 +506,7 @@ class _Chances:
             always if good is None else lambda c, n: in_lot(c, lot, let, n),
             wrong / lot,
             lot,
+            min(_MOST_ERRORS, wrong),  # who accepts all that are wrong accepts always
         )
 
     def least_rows(self, c: Ints, beta: float) -> Ints:
@@ -523,14 +526,14 @@ class _Chances:
 
 
 def _least_errors(works: Callable[[int], bool], most: int) -> int | None:
-    """Return a number of errors at which a plan works though one of one less does not; None where none does."""
+    """Return a number of errors below `most` at which a plan works though one of one less does not; None for none."""
     if works(0):
         return 0
     low, high = 0, 1
-    while not works(high):
-        low, high = high, 2 * high
-        if high >= most:
+    while high >= most or not works(high):
+        if low >= most - 1:
             return None
+        low, high = (high, 2 * high) if high < most else (low, most - 1)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)

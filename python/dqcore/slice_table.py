@@ -214,7 +214,8 @@ class SliceTable:
         taken = {
             name: values[index] for name in by_slice if (values := getattr(self, name)) is not None
         }
-        return replace(self, **taken)
+        # A part of the table is not what the search found.
+        return replace(self, **taken, search=None)
 
     def _cells(self) -> list[tuple[str, ...]]:
         """Return the header and the first slices as text."""
