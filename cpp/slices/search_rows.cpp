@@ -135,10 +135,9 @@ std::vector<int64_t> SearchRows::ordered(const Worker& worker) const {
     if (binary_ && !weighted_) {
         size_t next = 0;
         for (const double wanted : {1.0, 0.0}) {
-            for (size_t row = 0; row < errors_.size(); ++row) {
+            for (size_t row = 0; row < errors_.size() && next < order.size(); ++row) {
                 order[next] = static_cast<int64_t>(row);  // kept where it is one of these
                 next += errors_[row] == wanted;
-                if (next == order.size()) break;
             }
         }
         return order;
