@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import _check, _html, _stats
 from ._columns import Category
-from .slice_table import _describe, _shortened
+from .slice_table import _describe, _shortened, _text_table
 
 if TYPE_CHECKING:
     import pandas
@@ -311,16 +311,7 @@ class GroupMetrics:
     def __repr__(self) -> str:
         """Return the first groups as a text table."""
         cells = self._cells()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in cells
-        ]
-        more = len(self) + 2 - len(cells)
-        return "\n".join([self._title(), *lines, *([f"... {more} more"] if more else [])])
+        return _text_table(self._title(), cells, len(self) + 2 - len(cells))
 
     def _repr_html_(self) -> str:
         """Return the first groups as a table, for notebooks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -242,16 +242,7 @@ class SliceTable:
     def __repr__(self) -> str:
         """Return the worst slices as a text table."""
         cells = self._cells()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in cells
-        ]
-        more = len(self) + 1 - len(cells)
-        return "\n".join([self._title(), *lines, *([f"... {more} more"] if more else [])])
+        return _text_table(self._title(), cells, len(self) + 1 - len(cells))
 
     def _repr_html_(self) -> str:
         """Return the worst slices as a table, for notebooks."""
@@ -302,6 +293,19 @@ def _printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
+
+
+def _text_table(title: str, cells: Sequence[Sequence[str]], more: int) -> str:
+    """Return lines of cells under a title, all columns but the first to the right, and how many `more` are not shown."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    ]
+    return "\n".join([title, *lines, *([f"... {more} more"] if more else [])])
 
 
 def _describe(predicate: Predicate) -> str:
