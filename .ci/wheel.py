@@ -1,4 +1,4 @@
-"""Check what a wheel holds: the package's tracked files, one module hardened by the linker, nothing else.
+"""Check what a wheel holds: the package's tracked files, modules hardened by the linker, nothing else.
 
 python .ci/wheel.py WHEEL
 """
@@ -36,8 +36,11 @@ def wrong_names(names: set[str]) -> set[str]:
         f"{info}/{n}"
         for n in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
     }
-    (module,) = {n for n in names if re.fullmatch(r"dqcore/_cpu\.[\w-]+\.so", n)}
-    return names ^ (tracked | metadata | {module})
+    modules = {n for n in names if re.fullmatch(r"dqcore/_(cpu|cuda)\.[\w-]+\.so", n)}
+    found = sorted(PurePosixPath(n).name.split(".")[0] for n in modules)
+    if found not in (["_cpu"], ["_cpu", "_cuda"]):  # the second where nvcc was there
+        return modules or {"dqcore/_cpu"}
+    return names ^ (tracked | metadata | modules)
 
 
 def faults_of_module(path: str) -> list[str]:
@@ -52,7 +55,8 @@ def faults_of_module(path: str) -> list[str]:
         "it can be relocated after the start": "GNU_RELRO" in segments and "NOW" in dynamic,
         "its stack may be run as code": stack is not None and "E" not in stack[1],
         f"it needs libraries beyond {sorted(LIBRARIES)}: {sorted(needed)}": needed <= LIBRARIES,
-        f"it shows more than its entry: {ours}": ours == ["PyInit__cpu"],
+        f"it shows more than its entry: {ours}": ours
+        == [f"PyInit_{PurePosixPath(path).name.split('.')[0]}"],
     }
     return [what for what, fine in checks.items() if not fine]
 

@@ -18,6 +18,10 @@ class BackendError(RuntimeError):
     """The backend asked for cannot run here; the message says why."""
 
 
+class NoKernelError(BackendError, AttributeError):
+    """The backend runs here but has no such function."""
+
+
 def on_device(array: object) -> bool:
     """Return whether `array` lives on a CUDA device."""
     if hasattr(array, "__cuda_array_interface__"):
@@ -47,9 +51,13 @@ def load(backend: str, *arrays: object) -> ModuleType:
             f"backend must be 'auto' or one of {list(_MODULES)}, got {_check.shown(backend)}"
         )
     try:
-        return importlib.import_module(_MODULES[backend])
+        module = importlib.import_module(_MODULES[backend])
     except ImportError as error:
-        raise BackendError(f"backend {backend!r} cannot run here: {error}") from error
+        advice = "" if backend != "cuda" else "; a build with nvcc on PATH has it (DQCORE_CUDA=ON)"
+        raise BackendError(f"backend {backend!r} cannot run here: {error}{advice}") from error
+    if backend == "cuda" and (reason := module.status()[3]):
+        raise BackendError(f"backend 'cuda' cannot run here: {reason}")
+    return module
 
 
 def available() -> dict[str, str]:

@@ -1,0 +1,24 @@
+// The module _cuda: the rooms that have kernels for NVIDIA devices, and what is there to run them.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+
+#include "cuda/runtime.h"
+
+PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
+    namespace py = pybind11;
+    m.attr("version") = DQCORE_VERSION;
+    // (runtime, driver, devices, reason); python/dqcore/_backend.py asks before the first call.
+    m.def("status", [] {
+        const dqcore::cuda::RuntimeStatus s = dqcore::cuda::runtime_status();
+        return py::make_tuple(s.runtime, s.driver, s.devices, s.reason);
+    });
+    // A function that has no kernel is an error of its own: nothing runs elsewhere instead.
+    m.def("__getattr__", [](const std::string& name) -> py::object {
+        const auto error = py::module_::import("dqcore._backend").attr("NoKernelError");
+        const std::string what = "backend 'cuda' has no " + name;
+        PyErr_SetString(error.ptr(), what.c_str());
+        throw py::error_already_set();
+    });
+}
