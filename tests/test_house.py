@@ -161,6 +161,7 @@ def test_top_level_names_are_the_known_ones():
         "README.md",
         "bench",
         "cpp",
+        "cuda",
         "docs",
         "pyproject.toml",
         "python",
