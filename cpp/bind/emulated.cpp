@@ -1,0 +1,37 @@
+// The module _emulated: the CUDA backend's kernels and algorithms on the CPU's executor (cuda/exec_host.h), for tests.
+// Built in a checkout, never installed. A name that ends in _hazard is a kernel that is wrong on purpose.
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "bind/array.h"
+#include "bind/run.h"
+#include "cuda/example.h"
+#include "cuda/hazards.h"
+#include "cuda/host_device.h"
+
+namespace dqcore::bind {
+namespace {
+
+std::vector<uint32_t> row_sums(const Array<uint32_t>& x, bool backwards) {
+    const auto view = matrix(x);
+    cuda::HostDevice device(backwards);
+    return cuda::row_sums(device, view.data, view.rows, view.cols);
+}
+
+// Runs one block of a wrong kernel; what it throws is a RuntimeError.
+void hazard(const std::string& what, bool backwards) {
+    cuda::HostDevice device(backwards);
+    device.launch(cuda::Hazard{cuda::hazard_named(what)}, 1, cuda::Hazard::kSharedBytes);
+}
+
+}  // namespace
+}  // namespace dqcore::bind
+
+PYBIND11_MODULE(_emulated, m) {
+    namespace py = pybind11;
+    namespace bind = dqcore::bind;
+    m.def("row_sums", &bind::row_sums, py::arg("x").noconvert(), py::arg("backwards"));
+    m.def("hazard", &bind::hazard, py::arg("what"), py::arg("backwards"));
+}
