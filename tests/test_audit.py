@@ -48,7 +48,7 @@ def same(a, b):
     first, second = report.content(a), report.content(b)
     first.pop("provenance"), second.pop("provenance")
     assert report.dumps(first) == report.dumps(second)
-    for name in ("joint", "graph", "disagreement", "slices"):
+    for name in store._ROOMS:
         x, y = getattr(a, name), getattr(b, name)
         assert (x is None) == (y is None)
         if x is not None:
@@ -74,6 +74,60 @@ def test_finds_planted_errors_by_either_evidence(full):
     assert {(c.given, c.suggested) for c in full.confusions} == {(0, 1), (1, 0)}
     assert sum(c.rows for c in full.confusions) == 20
     assert full.slices.predicates[0][0] == ("source", "b")
+
+
+def test_noise_has_the_outer_ends_of_both_intervals():
+    labels, features, pred_probs, _, _ = small()
+    found = dq.audit(labels, features=features, pred_probs=pred_probs, replicates=99)
+    alone = dq.audit(labels, pred_probs=pred_probs, replicates=0)
+    drawn = dq.bootstrap_joint(labels, pred_probs, replicates=99)
+    assert found.intervals.replicates == found.provenance["parameters"]["replicates"] == 99
+    assert found.intervals.whole.tolist() == [drawn.noise_rate.low, drawn.noise_rate.high]
+    assert np.array_equal(found.intervals.classes, drawn.class_noise[1:])
+    assert found.noise.low == min(alone.noise.low, drawn.noise_rate.low)
+    assert found.noise.high == max(alone.noise.high, drawn.noise_rate.high)
+    assert found.noise[:2] == alone.noise[:2]
+    assert alone.intervals is None
+    assert dq.audit(labels, pred_probs=pred_probs).intervals.replicates == 200
+    many = dq.audit([0, 1], pred_probs=np.eye(2, 257))
+    assert many.intervals is None
+    assert dq.audit([0, 1], pred_probs=np.eye(2, 257), replicates=39).intervals is not None
+
+
+@pytest.mark.parametrize("replicates", [-1, 38, 10_001, 1.5, "many"])
+def test_replicates_that_do_not_do(replicates):
+    with pytest.raises((TypeError, ValueError), match=r"^replicates"):
+        dq.audit([0, 1], pred_probs=np.eye(2), replicates=replicates)
+    with pytest.raises((TypeError, ValueError), match=r"^replicates"):
+        dq.audit([0, 1], replicates=replicates)
+
+
+def test_classes_mixed_up_one_way_are_told_first():
+    rng = np.random.default_rng(1)
+    true = rng.integers(0, 3, 3000)
+    features = rng.normal(0, 0.3, (3000, 2)) + 5.0 * true[:, None]
+    labels = true.copy()
+    corner = (true == 1) & (features[:, 0] > 5.2)
+    labels[corner] = 0  # a rule misread: one kind of 1 is called 0
+    both = rng.random(3000) < 0.05
+    labels[both & (true != 1)] = (
+        2 - true[both & (true != 1)]
+    )  # 0 and 2 both ways: nothing of a rule
+    pred_probs = np.where(np.arange(3) == true[:, None], 0.9, 0.05)
+    found = dq.audit(labels, features=features, pred_probs=pred_probs, class_names=["a", "b", "c"])
+    same = dq.consistent_noise(labels, pred_probs, graph=found.graph)
+    assert found.consistent.pairs.tobytes() == same.pairs.tobytes()
+    assert found.consistent.n_significant == 1
+    first = found.consistent.pairs[0]
+    assert (first["given"], first["true"], first["rows"]) == (0, 1, corner.sum())
+    assert first["joins_q_value"] < 1e-6
+    line = next(row for row in found.summary if row.issue == "confusion")
+    assert line.rows == corner.sum()
+    assert line.verdict.startswith("a that should be b: ")
+    told = report.content(found)["consistent_noise"]
+    assert told["significant"] == 1
+    assert (told["pairs"][0]["given"], told["pairs"][0]["true"]) == ("a", "b")
+    assert "mixed up one way" in str(found)
 
 
 def test_worst_slices_stand_out_and_come_by_their_lower_end():
@@ -492,6 +546,12 @@ def test_a_forged_result_is_refused_or_harmless(full, tmp_path):
     wild["is_split_leak_issue"][4] = True
     forgeries["issues"].append(wild)
     forgeries["class_counts"].append(full.class_counts + 1)
+    wild = full.consistent.pairs.copy()
+    wild["true"][0] = 2
+    forgeries["consistent_pairs"] = [wild, wild["rows"].copy()]
+    backward = full.intervals.classes[::-1].copy()
+    forgeries["intervals_classes"] = [backward, full.intervals.classes[:, :1], backward * np.nan]
+    forgeries["intervals_whole"] = [full.intervals.whole + 1, full.intervals.whole[:1]]
     forgeries["graph_indices"] = [full.graph.indices[:-1], full.graph.indices + 1]
     forgeries["disagreement_score"] = [full.disagreement.score[:-1]]
     for name, arrays in forgeries.items():

@@ -185,13 +185,15 @@ def test_it_shows_what_was_planted(found):
         "summary",
         "classes",
         "pairs",
+        "one-way",
         "slices",
         "rows",
         "neighbours",
         "balance",
         "provenance",
     } <= set(tables)
-    assert "mix-ups of kind 0 and kind 1" in page.text
+    assert "of kind 1 should be kind 0" in page.text
+    assert re.search(rf"kind 1 kind 0 [0-9.]+ % {len(bad)} 0 yes", page.text)
     assert f"kind 0 kind 1 {len(bad)} 0 {len(bad)}" in page.text
     assert "source = worn scanner" in page.text
     rows = page.text[page.text.index("Rows to look at first") :]
@@ -234,11 +236,11 @@ def test_features_without_spread_have_a_page():
 
 
 def test_no_statement_where_the_interval_does_not_decide():
-    labels = np.zeros(40, int)
-    labels[:3] = 1
-    pred_probs = np.tile([0.9, 0.1], (40, 1))
-    pred_probs[3:20] = [0.8, 0.2]
-    pred_probs[2] = [0.1, 0.9]
+    labels = np.zeros(400, int)
+    labels[:30] = 1
+    pred_probs = np.tile([0.9, 0.1], (400, 1))
+    pred_probs[30:200] = [0.8, 0.2]
+    pred_probs[20:30] = [0.1, 0.9]
     page = Page(html.page(dq.audit(labels, pred_probs=pred_probs)))
     assert "is not decided" in page.text
 

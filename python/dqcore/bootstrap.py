@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,6 +132,17 @@ def _tail(replicates: int, confidence: float) -> int:
     return math.floor((replicates + 1) * (1.0 - confidence) / 2.0 + 1e-9)
 
 
+def enough_replicates(value: object, confidence: float) -> int:
+    """Return `value` as an int where so many replicates have one beyond each bound, else raise."""
+    replicates = _check.integer("replicates", value, 1, MOST_REPLICATES)
+    if _tail(replicates, confidence) < 1:
+        least = math.ceil(2.0 / (1.0 - confidence) - 1.0 - 1e-9)
+        raise ValueError(
+            f"replicates must be at least {least} for confidence {confidence}, got {replicates}"
+        )
+    return replicates
+
+
 def _intervals(
     joint: ConfidentJoint,
     drawn: tuple[NDArray[np.int64], NDArray[np.int64], Floats],
@@ -246,31 +258,53 @@ def bootstrap_joint(
     t = None if thresholds is None else threshold_values("thresholds", thresholds, p.shape[1])
     fixed = _check.flag("fixed_thresholds", fixed_thresholds) or t is not None
     _check.choice("collision", collision, COLLISIONS)
-    replicates = _check.integer("replicates", replicates, 1, MOST_REPLICATES)
     confidence = _check.number("confidence", confidence, 0.0, math.nextafter(1.0, 0.0))
+    replicates = enough_replicates(replicates, confidence)
     seed = _check.integer("seed", seed, 0, 2**64 - 1)
-    if _tail(replicates, confidence) < 1:
-        least = math.ceil(2.0 / (1.0 - confidence) - 1.0 - 1e-9)
-        raise ValueError(
-            f"replicates must be at least {least} for confidence {confidence}, got {replicates}"
-        )
     threads, progress = _check.run_options(threads, progress)
     run: dict[str, Any] = {"collision": collision, "threads": threads, "progress": progress}
     counts, found, class_counts, _, row_sums = module.confident_joint(
         y, p, thresholds=t, weights=None, **run
     )
     joint = ConfidentJoint(counts, found, class_counts, None, names)
-    drawn = module.bootstrap_joint(
-        y, p, thresholds=found if fixed else None, replicates=replicates, seed=seed, **run
-    )
     warn_row_sums(row_sums)
+    return intervals_of(
+        joint,
+        module,
+        y,
+        p,
+        replicates=replicates,
+        confidence=confidence,
+        seed=seed,
+        fixed_thresholds=fixed,
+        **run,
+    )
+
+
+def intervals_of(
+    joint: ConfidentJoint,
+    module: ModuleType,
+    y: NDArray[np.int32],
+    p: NDArray[Any],
+    *,
+    replicates: int,
+    confidence: float,
+    seed: int = 0,
+    fixed_thresholds: bool = False,
+    **run: Any,  # noqa: ANN401
+) -> JointIntervals:
+    """Return the intervals of `joint`, which `module` has made of labels and probabilities checked before."""
+    thresholds = joint.thresholds if fixed_thresholds else None
+    drawn = module.bootstrap_joint(
+        y, p, thresholds=thresholds, replicates=replicates, seed=seed, **run
+    )
     return JointIntervals(
         joint,
         **_intervals(joint, drawn, confidence),
         confidence=confidence,
         replicates=replicates,
         seed=seed,
-        fixed_thresholds=fixed,
+        fixed_thresholds=fixed_thresholds,
     )
 
 

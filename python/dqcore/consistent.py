@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -160,11 +161,12 @@ class ConsistentNoise:
         names = None
         if class_names is not None:
             names = _check.class_names("class_names", class_names, len(table), "counts")
-        options = _options(ratio, confidence, false_discoveries)
+        options = options_of(ratio, confidence, false_discoveries)
         return cls(_tested(table, options), **options, class_names=names)
 
 
-def _options(ratio: object, confidence: object, false_discoveries: object) -> dict[str, float]:
+def options_of(ratio: object, confidence: object, false_discoveries: object) -> dict[str, float]:
+    """Return the options of the tests, checked, as `ConsistentNoise` names them."""
     return {
         "confidence": _check.number("confidence", confidence, 0.0, math.nextafter(1.0, 0.0)),
         "ratio": _check.number("ratio", ratio, 1.0, MOST_RATIO),
@@ -355,7 +357,7 @@ def consistent_noise(
     y, p, names = inputs(labels, pred_probs, class_names)
     t = None if thresholds is None else threshold_values("thresholds", thresholds, p.shape[1])
     _check.choice("collision", collision, COLLISIONS)
-    options = _options(ratio, confidence, false_discoveries)
+    options = options_of(ratio, confidence, false_discoveries)
     if graph is not None:
         check_graph(graph)
         _check.same_length("graph", len(graph.indices), "labels", len(y))
@@ -365,17 +367,34 @@ def consistent_noise(
     counts, found, class_counts, _, row_sums = module.confident_joint(
         y, p, thresholds=t, weights=None, **run
     )
-    joins = by_source = None
-    if graph is not None or codes is not None:
-        guesses = module.confident_classes(y, p, thresholds=found, **run)
-        pair = definition.pair_of(y, guesses, p.shape[1])
-        if graph is not None:
-            joins = definition.join_counts(y, pair, graph.indices, p.shape[1])
-        if codes is not None:
-            by_source = definition.source_counts(y, guesses, pair, codes, p.shape[1])
+    joint = ConfidentJoint(counts, found, class_counts, None, names)
     warn_row_sums(row_sums)
-    pairs = _tested(counts, options, joins, class_counts, by_source)
-    return ConsistentNoise(pairs, **options, class_names=names)
+    return noise_of(joint, module, y, p, options, graph=graph, sources=codes, **run)
+
+
+def noise_of(
+    joint: ConfidentJoint,
+    module: ModuleType,
+    y: NDArray[np.int32],
+    p: NDArray[Any],
+    options: dict[str, float],
+    *,
+    graph: KnnGraph | None = None,
+    sources: Counts | None = None,
+    **run: Any,  # noqa: ANN401
+) -> ConsistentNoise:
+    """Return the consistent noise of `joint`, which `module` has made of labels and probabilities checked before."""
+    k = joint.n_classes
+    joins = by_source = None
+    if graph is not None or sources is not None:
+        guesses = module.confident_classes(y, p, thresholds=joint.thresholds, **run)
+        pair = definition.pair_of(y, guesses, k)
+        if graph is not None:
+            joins = definition.join_counts(y, pair, graph.indices, k)
+        if sources is not None:
+            by_source = definition.source_counts(y, guesses, pair, sources, k)
+    pairs = _tested(joint.counts, options, joins, joint.class_counts, by_source)
+    return ConsistentNoise(pairs, **options, class_names=joint.class_names)
 
 
 def _source_codes(sources: object, n: int) -> Counts:

@@ -281,27 +281,3 @@ def label_issues(
     mask, indices, quality, suggested, row_sums = result
     warn_row_sums(row_sums)
     return LabelIssues(mask, indices, quality, suggested, names)
-
-
-def confident_joint_and_issues(
-    labels: ArrayLike,
-    pred_probs: ArrayLike,
-    *,
-    backend: str = "auto",
-    threads: int = 0,
-    progress: _check.Progress = None,
-) -> tuple[ConfidentJoint, LabelIssues]:
-    """Return `confident_joint`, and the `label_issues` that follow from it, with one warning at the caller's caller."""
-    module = _backend.load(backend, labels, pred_probs)
-    y, p, names = inputs(labels, pred_probs, None)
-    threads, progress = _check.run_options(threads, progress)
-    run: dict[str, Any] = {"threads": threads, "progress": progress}
-    counts, thresholds, class_counts, class_weights, row_sums = module.confident_joint(
-        y, p, thresholds=None, collision="argmax", weights=None, **run
-    )
-    joint = ConfidentJoint(counts, thresholds, class_counts, class_weights, names)
-    mask, indices, quality, suggested, _ = module.label_issues(
-        y, p, joint=joint.calibrated(), **issue_options(p.shape[1], "pred_probs"), **run
-    )
-    warn_row_sums(row_sums, stacklevel=4)
-    return joint, LabelIssues(mask, indices, quality, suggested, names)

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _backend, _check, _columns
-from ..joint import confident_joint_and_issues
+from ..bootstrap import enough_replicates
 from ..knn import METRICS, knn_disagreement, knn_graph
 from ..neighbours import near_duplicates, outliers
 from ..slices import slice_errors
 from . import findings
 from .inputs import labels_and_names, with_split
+from .labels import label_evidence
 from .projection import projection
 from .result import Audit
 from .versions import runtime
@@ -37,6 +38,7 @@ def audit(
     k: int = 10,
     metric: str | None = None,
     sla: float = findings.SLA,
+    replicates: int | None = None,
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
@@ -68,6 +70,9 @@ def audit(
         Distance between rows of `features`; None is cosine above 3 columns, else euclidean.
     sla : float in [0, 1]
         Level agreed: the share of right labels that the whole, and each slice of it, has to keep. See `slice_verdict`.
+    replicates : int, optional
+        Data sets drawn for the intervals of the noise, at least 39; 0 for Wilson's intervals alone. Left out: 200, or 0
+        where there are more than 256 classes, each replicate taking time as their square.
     backend : {"auto", "cpu", "cuda", "reference"}
         Where to run; "auto" follows the data.
     threads : int
@@ -113,6 +118,8 @@ def audit(
     _check_lengths(len(given), pred_probs=pred_probs, features=features, split=split)
     _check_evidence(together, columns, pred_probs, features)
     level = _check.number("sla", sla, 0.0, 1.0)
+    if replicates is not None and _check.integer("replicates", replicates, 0) != 0:
+        replicates = enough_replicates(replicates, findings.CONFIDENCE)
     _check.run_options(threads, progress)
     if features is not None:
         if not _backend.on_device(features):
@@ -123,7 +130,7 @@ def audit(
 
     part = None if split is None else _columns.encode_column("split", split, "split")
 
-    joint = issues = graph = disagreement = slices = far = near = copies = flat = None
+    evidence = graph = disagreement = slices = far = near = copies = flat = None
     if features is not None:
         with _clock(seconds, "knn"):
             graph = knn_graph(features, k, metric=metric or METRICS[0], **run)
@@ -135,10 +142,10 @@ def audit(
             flat = projection(features, graph.metric)
     if pred_probs is not None:
         with _clock(seconds, "joint"):
-            joint, issues = confident_joint_and_issues(given, pred_probs, **run)
+            evidence = label_evidence(given, pred_probs, graph=graph, replicates=replicates, **run)
     table = findings.issue_table(
         given,
-        label_issues=issues,
+        label_issues=None if evidence is None else evidence.issues,
         disagreement=disagreement,
         outliers=far,
         near=near,
@@ -147,14 +154,16 @@ def audit(
     )
     if together is not None:
         with _clock(seconds, "slices"):
-            errors = table[findings.main_flag(issues is not None)]
+            errors = table[findings.main_flag(evidence is not None)]
             slices = slice_errors(errors, together, max_level=SLICE_LEVEL, **run)
 
     return Audit(
         issues=table,
         class_names=names,
         class_counts=np.bincount(given, minlength=len(names)).astype(np.int64),
-        joint=joint,
+        joint=None if evidence is None else evidence.joint,
+        consistent=None if evidence is None else evidence.consistent,
+        intervals=None if evidence is None else evidence.intervals,
         graph=graph,
         disagreement=disagreement,
         slices=slices,
@@ -163,7 +172,15 @@ def audit(
         provenance={
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": seconds | {"all": time.time() - started},
-            "parameters": {"k": k, "metric": metric, "slice_level": SLICE_LEVEL, "sla": level},
+            "parameters": {
+                "k": k,
+                "metric": metric,
+                "slice_level": SLICE_LEVEL,
+                "sla": level,
+                "replicates": 0
+                if evidence is None or evidence.intervals is None
+                else evidence.intervals.replicates,
+            },
             "run": {"backend": backend, **runtime(threads)},
         },
     )

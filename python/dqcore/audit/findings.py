@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import _stats
 from .copies import conflicting
 
 if TYPE_CHECKING:
+    from ..consistent import ConsistentNoise
     from ..joint_results import ConfidentJoint, LabelIssues
     from ..knn import KnnDisagreement
     from ..neighbours import NearDuplicates, Outliers
     from ..qa import SliceVerdict
     from ..slices import Slice, SliceTable
+    from .labels import NoiseIntervals
 
 CONFIDENCE = 0.95
 # A neighbourhood speaks against a label where most of its votes, not merely the largest part, go elsewhere.
@@ -155,15 +157,34 @@ def main_flag(with_probabilities: bool) -> str:
 # ---- the whole -------------------------------------------------------------------------------------
 
 
-def noise_rate(joint: ConfidentJoint) -> NoiseRate:
-    """Return the share of rows that the calibrated joint puts off its diagonal."""
+def noise_rate(joint: ConfidentJoint, intervals: NoiseIntervals | None = None) -> NoiseRate:
+    """Return the share of rows that the calibrated joint puts off its diagonal, with its `interval`."""
     counts = joint.calibrated()
     total = int(counts.sum())
     wrong = total - int(np.trace(counts))
     if total == 0:
         return NoiseRate(0, np.nan, np.nan, np.nan)
-    low, high = _stats.wilson_interval(wrong, total, CONFIDENCE)
+    low, high = interval(wrong, total, None if intervals is None else intervals.whole)
     return NoiseRate(wrong, wrong / total, float(low), float(high))
+
+
+def class_noise(joint: ConfidentJoint) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many rows of each given class have a wrong label by the calibrated joint, and all its rows."""
+    calibrated = joint.calibrated()
+    rows = calibrated.sum(axis=1)
+    return rows - np.diagonal(calibrated), rows
+
+
+def interval(
+    wrong: ArrayLike, rows: ArrayLike, drawn: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return both ends for shares of wrong labels: the outer ones of Wilson's interval and of the bootstrap's.
+
+    Wilson's takes the thresholds as known, and the bootstrap has nothing to vary in a class of a few rows that are all
+    right: each is too narrow where the other is not.
+    """
+    low, high = _stats.wilson_interval(wrong, rows, CONFIDENCE)
+    return (low, high) if drawn is None else (np.minimum(low, drawn[0]), np.maximum(high, drawn[1]))
 
 
 def verdicts(low: float, high: float) -> tuple[Verdict, ...]:
@@ -201,8 +222,20 @@ def confusions(
     )
 
 
-def worst_confusion(found: tuple[Confusion, ...]) -> Confusion | None:
-    """Return the pair that is confused one way more than the other and has the highest lower end."""
+def worst_confusion(
+    found: tuple[Confusion, ...], consistent: ConsistentNoise | None
+) -> Confusion | None:
+    """Return the pair that is confused one way more than the other and has the highest lower end.
+
+    Where there are probabilities that is the first of the consistent pairs, whose test leaves aside what the model
+    confuses by itself and what the sizes of the classes explain; else it is one of `found`.
+    """
+    if consistent is not None:
+        if consistent.n_significant == 0:
+            return None
+        first = consistent.pairs[0]
+        names = ("given", "true", "rows", "share", "low", "high", "reverse", "p_value", "q_value")
+        return Confusion(*(first[name].item() for name in names))
     directed = [c for c in found if c.q_value <= FALSE_DISCOVERIES]
     return max(directed, key=lambda c: c.low, default=None)  # of equals, the more frequent
 

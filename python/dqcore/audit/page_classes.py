@@ -8,7 +8,6 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from .._stats import wilson_interval
 from . import findings, pictures
 from .pictures import Rate, percent
 from .text import printable
@@ -24,16 +23,17 @@ MOST_PAIRS = 12
 def class_rates(audit: Audit) -> tuple[list[Rate], float]:
     """Return the share of wrong labels in each class, worst first, and that of the whole."""
     counts = audit.class_counts
+    drawn = None if audit.intervals is None else audit.intervals.classes
     if audit.joint is not None:
-        calibrated = audit.joint.calibrated()
-        wrong = calibrated.sum(axis=1) - np.diagonal(calibrated)
+        wrong, _ = findings.class_noise(audit.joint)
     elif audit.disagreement is not None:
         flagged = audit.issues["given"][audit.issues["is_disagreement_issue"]]
         wrong = np.bincount(flagged, minlength=len(counts))
     else:
         return [], 0.0
     there = np.flatnonzero(counts)
-    low, high = wilson_interval(wrong[there], counts[there], findings.CONFIDENCE)
+    ends = None if drawn is None else drawn[:, there]
+    low, high = findings.interval(wrong[there], counts[there], ends)
     order = np.argsort(-low, kind="stable")
     rows = [
         Rate(
@@ -136,6 +136,34 @@ def pairs(audit: Audit) -> list[dict[str, Any]]:
         }
         for (low, high), (there, back) in ordered[:MOST_PAIRS]
     ]
+
+
+def one_way(audit: Audit) -> dict[str, Any] | None:
+    """Return the pairs of classes mixed up one way, as by a wrong instruction; None without probabilities."""
+    found = audit.consistent
+    if found is None or found.n_significant == 0:
+        return None
+    shown = found.pairs[: min(found.n_significant, MOST_PAIRS)]
+    widest = float(shown["high"].max())
+    return {
+        "total": found.n_significant,
+        "ratio": found.ratio,
+        "graph": bool(np.isfinite(shown["joins_z"]).any()),
+        "rows": [
+            {
+                "given": audit.class_names[p["given"]],
+                "true": audit.class_names[p["true"]],
+                "rows": int(p["rows"]),
+                "reverse": int(p["reverse"]),
+                "share": float(p["share"]),
+                "low": float(p["low"]),
+                "high": float(p["high"]),
+                "at": {end: 100 * float(p[end]) / widest for end in ("low", "share", "high")},
+                "together": bool(p["joins_q_value"] <= findings.FALSE_DISCOVERIES),
+            }
+            for p in shown
+        ],
+    }
 
 
 def balance(audit: Audit) -> dict[str, Any] | None:

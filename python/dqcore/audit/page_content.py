@@ -60,8 +60,10 @@ def content(audit: Audit) -> dict[str, Any]:
         "classes": page_classes.classes(audit, rates, whole),
         "heat": page_classes.heat(audit),
         "pairs": page_classes.pairs(audit),
+        "one_way": page_classes.one_way(audit),
         "slices": page_rows.slices(audit),
         "level": page_rows.level(audit),
+        "replicates": 0 if audit.intervals is None else audit.intervals.replicates,
         "by_label": audit.joint is not None,
         "by_neighbours": audit.graph is not None,
         "examples": page_rows.examples(audit),
@@ -164,8 +166,16 @@ def facts(audit: Audit, rates: list[Rate]) -> list[Fact]:
     if audit.leaks is not None and audit.leaks.rows:
         more = "they are nearly the same as rows of another part"
         found.append(Fact(f"{audit.leaks.rows:,}", "rows leak across the split", more, "copies"))
-    mixed = page_classes.pairs(audit)
-    if mixed and len(audit.class_names) > 2:
+    mixed, one_way = page_classes.pairs(audit), page_classes.one_way(audit)
+    if one_way:
+        c = one_way["rows"][0]
+        given, true = printable(c["given"], 30), printable(c["true"], 30)
+        more = (
+            f"{c['rows']:,} rows, {c['reverse']:,} the other way: more than a model's own confusion"
+        )
+        what = f"of {given} should be {true}"
+        found.append(Fact(percent(c["share"]), what, more, "one-way"))
+    elif mixed and len(audit.class_names) > 2:
         p = mixed[0]
         more = f"{p['there']:,} labelled {p['a']}, {p['back']:,} {p['b']}; no two classes have more"
         found.append(Fact(f"{p['both']:,}", f"mix-ups of {p['a']} and {p['b']}", more, "pairs"))

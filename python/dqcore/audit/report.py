@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .copies import largest_groups
-from .findings import FLAGS, failing_slices, worst_slices
+from .findings import FLAGS, class_noise, failing_slices, interval, worst_slices
 from .result import RANKINGS
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def content(audit: Audit) -> dict[str, Any]:
             c._asdict() | {"given": names[c.given], "suggested": names[c.suggested]}
             for c in audit.confusions[:MOST_LISTED]
         ],
+        "consistent_noise": _consistent(audit),
         "slices": _slices(audit),
         "outliers": _outliers(audit),
         "near_duplicates": _near_duplicates(audit),
@@ -59,7 +60,29 @@ def to_json(audit: Audit) -> str:
 def _noise(audit: Audit) -> dict[str, Any] | None:
     if audit.noise is None:
         return None
-    return audit.noise._asdict() | {"verdicts": [v._asdict() for v in audit.noise.verdicts]}
+    return audit.noise._asdict() | {
+        "verdicts": [v._asdict() for v in audit.noise.verdicts],
+        "replicates": 0 if audit.intervals is None else audit.intervals.replicates,
+    }
+
+
+def _consistent(audit: Audit) -> dict[str, Any] | None:
+    found = audit.consistent
+    if found is None:
+        return None
+    names = audit.class_names
+    listed = found.pairs[: min(found.n_significant, MOST_LISTED)]
+    fields = listed.dtype.names or ()
+    pairs = [dict(zip(fields, pair.item(), strict=True)) for pair in listed]
+    for pair in pairs:
+        pair |= {end: names[pair[end]] for end in ("given", "true")}
+    return {
+        "significant": found.n_significant,
+        "tested": len(found),
+        "ratio": found.ratio,
+        "false_discoveries": found.false_discoveries,
+        "pairs": pairs,
+    }
 
 
 def _balance(audit: Audit) -> dict[str, Any]:
@@ -75,8 +98,18 @@ def _classes(audit: Audit) -> list[dict[str, Any]]:
         )
         for flag in FLAGS
     }
+    noise: list[dict[str, float] | None] = [None] * n_classes
+    if audit.joint is not None:
+        wrong, rows = class_noise(audit.joint)
+        ends = interval(
+            wrong, np.maximum(rows, 1), None if audit.intervals is None else audit.intervals.classes
+        )
+        noise = [
+            {"rate": wrong[c] / rows[c], "low": ends[0][c], "high": ends[1][c]} if rows[c] else None
+            for c in range(n_classes)
+        ]
     return [
-        {"name": name, "rows": audit.class_counts[c]}
+        {"name": name, "rows": audit.class_counts[c], "noise": noise[c]}
         | {flag: counts[c] for flag, counts in flagged.items()}
         for c, name in enumerate(audit.class_names)
     ]

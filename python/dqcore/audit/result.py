@@ -20,9 +20,11 @@ from . import summary as lines
 if TYPE_CHECKING:
     import pyarrow
 
+    from ..consistent import ConsistentNoise
     from ..joint_results import ConfidentJoint
     from ..knn import KnnDisagreement, KnnGraph
     from ..slices import Slice, SliceTable
+    from .labels import NoiseIntervals
     from .projection import Projection
 
 
@@ -64,6 +66,10 @@ class Audit:
         Rows of each class, as labelled.
     joint : ConfidentJoint or None
         Counts of given against true labels; None without `pred_probs`.
+    consistent : ConsistentNoise or None
+        Pairs of classes that the labels mix up one way; None without `pred_probs`.
+    intervals : NoiseIntervals or None
+        How far the draw of the rows moves the noise, by a bootstrap; None without `pred_probs` or replicates.
     graph : KnnGraph or None
         Nearest neighbours of each row; None without `features`.
     disagreement : KnnDisagreement or None
@@ -83,6 +89,8 @@ class Audit:
     class_names: tuple[str, ...]
     class_counts: NDArray[np.int64]
     joint: ConfidentJoint | None = None
+    consistent: ConsistentNoise | None = None
+    intervals: NoiseIntervals | None = None
     graph: KnnGraph | None = None
     disagreement: KnnDisagreement | None = None
     slices: SliceTable | None = None
@@ -105,7 +113,7 @@ class Audit:
     @cached_property
     def noise(self) -> findings.NoiseRate | None:
         """The estimated share of wrong labels, with its interval; None without `pred_probs`."""
-        return None if self.joint is None else findings.noise_rate(self.joint)
+        return None if self.joint is None else findings.noise_rate(self.joint, self.intervals)
 
     @cached_property
     def summary(self) -> tuple[lines.SummaryRow, ...]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..consistent import PAIR, ConsistentNoise
 from ..joint_results import ConfidentJoint
 from ..knn import KnnDisagreement, KnnGraph
 from ..slices import SliceTable
@@ -26,6 +27,7 @@ from . import html, table
 from . import save as folders
 from .errors import CorruptFileError
 from .findings import ISSUES_DTYPE
+from .labels import NoiseIntervals
 from .load import read_npy
 from .projection import Projection
 from .report import FORMAT, FORMAT_VERSION, content, dumps
@@ -38,6 +40,8 @@ MOST_JSON_BYTES = 1 << 30
 
 _ROOMS: dict[str, type[Any]] = {
     "joint": ConfidentJoint,
+    "consistent": ConsistentNoise,
+    "intervals": NoiseIntervals,
     "graph": KnnGraph,
     "disagreement": KnnDisagreement,
     "slices": SliceTable,
@@ -175,9 +179,29 @@ def _check_parts(audit: Audit) -> None:
         raise ValueError("graph or disagreement have another number of rows than issues")
     if audit.joint is not None and audit.joint.n_classes != n_classes:
         raise ValueError("joint has another number of classes")
+    _check_noise(audit, n_classes)
     leaked = audit.issues[audit.issues["is_split_leak_issue"]]
     if (leaked["split"] < 0).any() or (leaked["near_duplicate_group"] < 0).any():
         raise ValueError("issues have a leak of a row that is in no part or no group")
+
+
+def _check_noise(audit: Audit, n_classes: int) -> None:
+    consistent, intervals = audit.consistent, audit.intervals
+    if audit.joint is None and not (consistent is None and intervals is None):
+        raise ValueError("consistent noise or intervals are there without a joint")
+    if consistent is not None:
+        pairs = consistent.pairs
+        if pairs.dtype != PAIR or pairs.ndim != 1:
+            raise ValueError(f"pairs have dtype {pairs.dtype} and {pairs.ndim} dimensions")
+        for end in ("given", "true"):
+            if not ((pairs[end] >= 0) & (pairs[end] < n_classes)).all():
+                raise ValueError(f"pairs have a class as {end} that there is not")
+    if intervals is not None:
+        for ends, shape in ((intervals.whole, (2,)), (intervals.classes, (2, n_classes))):
+            if ends.shape != shape or ends.dtype != np.float64:
+                raise ValueError(f"intervals must be float64 of shape {shape}, got {ends.shape}")
+            if not ((ends >= 0) & (ends <= 1)).all() or (ends[0] > ends[1]).any():
+                raise ValueError("intervals must be ordered shares of 0 to 1")
 
 
 def _read_issues(path: Path, n_classes: int, n_parts: int) -> NDArray[np.void]:

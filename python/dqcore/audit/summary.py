@@ -85,7 +85,7 @@ def _disagreement(audit: Audit) -> SummaryRow:
 
 
 def _confusion(audit: Audit) -> SummaryRow:
-    worst = findings.worst_confusion(audit.confusions)
+    worst = findings.worst_confusion(audit.confusions, audit.consistent)
     if worst is None:
         return _line(
             audit, "confusion", 0, "no two classes are confused one way more than the other"

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .copies import largest_groups
-from .findings import failing_slices
+from .findings import FALSE_DISCOVERIES, failing_slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..consistent import ConsistentNoise
     from ..slices import Slice
     from .findings import Confusion
     from .result import Audit
@@ -98,6 +99,8 @@ def report(audit: Audit, top: int = 10) -> str:
     """Return everything of `audit` that fits a screen or two: summary, confusions, slices, rows to look at."""
     parts = [short(audit)]
     names = [printable(name, 24) for name in audit.class_names]
+    if audit.consistent is not None and audit.consistent.n_significant:
+        parts.append("mixed up one way\n" + _one_way(audit.consistent, names, top))
     if audit.confusions:
         parts.append("most confused\n" + _confusions(audit.confusions[:top], names))
     if len(worst := audit.worst_slices(top)):
@@ -112,6 +115,27 @@ def report(audit: Audit, top: int = 10) -> str:
     ):
         parts.append(f"rows to look at first, by {by}\n" + _examples(found, names))
     return "\n\n".join(parts)
+
+
+def _one_way(found: ConsistentNoise, names: Sequence[str], top: int) -> str:
+    rows = [
+        (
+            names[p["given"]],
+            names[p["true"]],
+            f"{p['rows']:,}",
+            f"{p['reverse']:,}",
+            share(p["share"]),
+            f"{share(p['low'])} to {share(p['high'])}",
+            "-"
+            if math.isnan(p["joins_q_value"])
+            else "yes"
+            if p["joins_q_value"] <= FALSE_DISCOVERIES
+            else "no",
+        )
+        for p in found.pairs[: min(top, found.n_significant)]
+    ]
+    head = ("given", "truly", "rows", "other way", "share of sure", "95 % interval", "alike")
+    return table(head, rows)
 
 
 def _confusions(found: Sequence[Confusion], names: Sequence[str]) -> str:
