@@ -5,6 +5,7 @@
 //     upload(buffer, from, n)            n values of the caller's memory
 //     download(to, buffer, n)            waits for all that was asked for before
 //     fill_zero(buffer)                  all its bytes
+//     free_bytes()                       about what can still be allocated
 //     launch(kernel, blocks, shared_bytes)      in order with all else; nothing where blocks is 0
 //
 // An algorithm is a template over Device and runs the same on a GPU (a stream, memory of its pool) and here.
@@ -40,7 +41,18 @@ public:
     };
 
     // `backwards`: blocks and threads in the opposite order, which must change no result.
-    explicit HostDevice(bool backwards = false) : backwards_(backwards) {}
+    HostDevice() : HostDevice(defaults().backwards) {}
+    explicit HostDevice(bool backwards) : backwards_(backwards) {}
+
+    // Of devices that backends make for themselves.
+    struct Defaults {
+        bool backwards = false;
+        int64_t free_bytes = int64_t{1} << 30;
+    };
+    static Defaults& defaults() {
+        static Defaults set;
+        return set;
+    }
 
     template <class T>
     Buffer<T> alloc(int64_t n) {
@@ -66,6 +78,9 @@ public:
             exec_.run_block(kernel, static_cast<int>(backwards_ ? blocks - 1 - b : b),
                             static_cast<int>(blocks), shared_bytes, backwards_);
     }
+
+    // What an allocation may get.
+    int64_t free_bytes() const { return defaults().free_bytes; }
 
     // Blocks that run at a time, for kernels whose blocks take turns at the work.
     int64_t resident_blocks(int per_multiprocessor) const { return 2 * per_multiprocessor; }

@@ -10,12 +10,12 @@
 
 namespace dqcore {
 
-static inline double two_to(int64_t k) {  // -1022 <= k <= 1023
+static constexpr double two_to(int64_t k) {  // -1022 <= k <= 1023
     return std::bit_cast<double>(static_cast<uint64_t>(k + 1023) << 52);
 }
 
 // Natural logarithm; -infinity at 0, NaN below. Finite arguments only.
-static inline double log_same_bits(double x) {
+static constexpr double log_same_bits(double x) {
     if (x <= 0.0) {
         return x == 0.0 ? -std::numeric_limits<double>::infinity()
                         : std::numeric_limits<double>::quiet_NaN();
@@ -50,7 +50,7 @@ static inline double log_same_bits(double x) {
 }
 
 // e^x; 0 below the least subnormal, infinity above the greatest double. No NaN.
-static inline double exp_same_bits(double x) {
+static constexpr double exp_same_bits(double x) {
     if (x > 709.782712893383973096) return std::numeric_limits<double>::infinity();
     if (x < -745.133219101941108420) return 0.0;
     constexpr double kLn2High = 6.93147180369123816490e-01, kLn2Low = 1.90821492927058770002e-10;

@@ -16,6 +16,7 @@ namespace dqcore::bind {
 void bootstrap(py::module_&);
 void knn(py::module_&);
 void joint(py::module_&);
+void joint_states(py::module_&);
 void slices(py::module_&);
 namespace {
 
@@ -47,6 +48,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
     bind::knn(m);
     bind::bootstrap(m);
     bind::joint(m);
+    bind::joint_states(m);
     bind::slices(m);
 
     m.attr("version") = DQCORE_VERSION;

@@ -2,12 +2,33 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <exception>
+#include <stdexcept>
 #include <string>
 
+#include "cuda/errors.h"
 #include "cuda/runtime.h"
+
+namespace dqcore::bind {
+void joint(pybind11::module_&);
+}  // namespace dqcore::bind
 
 PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
     namespace py = pybind11;
+    // By value, as pybind11 wants it. NOLINTNEXTLINE(performance-unnecessary-value-param)
+    py::register_local_exception_translator([](std::exception_ptr error) {
+        try {
+            if (error) std::rethrow_exception(error);
+        } catch (const dqcore::cuda::DeviceError& failed) {
+            const auto kind = py::module_::import("dqcore._backend").attr("BackendError");
+            PyErr_SetString(kind.ptr(), failed.what());
+        } catch (const std::length_error&) {
+            PyErr_NoMemory();
+        }
+    });
+
+    dqcore::bind::joint(m);
+
     m.attr("version") = DQCORE_VERSION;
     // (runtime, driver, devices, reason); python/dqcore/_backend.py asks before the first call.
     m.def("status", [] {

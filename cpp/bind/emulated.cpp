@@ -12,6 +12,7 @@
 #include "cuda/host_device.h"
 
 namespace dqcore::bind {
+void joint(py::module_&);
 namespace {
 
 std::vector<uint32_t> row_sums(const Array<uint32_t>& x, bool backwards) {
@@ -32,6 +33,15 @@ void hazard(const std::string& what, bool backwards) {
 PYBIND11_MODULE(_emulated, m) {
     namespace py = pybind11;
     namespace bind = dqcore::bind;
+    bind::joint(m);
+    m.def("status", [] { return py::make_tuple("none", "none", py::tuple(), ""); });
+    // Of the devices that the rooms' functions make: the order of blocks and threads, and how much fits.
+    m.def(
+        "set_device",
+        [](bool backwards, int64_t free_bytes) {
+            dqcore::cuda::HostDevice::defaults() = {backwards, free_bytes};
+        },
+        py::arg("backwards") = false, py::arg("free_bytes") = int64_t{1} << 30);
     m.def("row_sums", &bind::row_sums, py::arg("x").noconvert(), py::arg("backwards"));
     m.def("hazard", &bind::hazard, py::arg("what"), py::arg("backwards"));
 }

@@ -198,7 +198,7 @@ void threshold_state(py::module_& m) {
                 const JointInput in = input_of(labels, pred_probs, weights);
                 check_classes(self.n_classes, in.pred_probs.cols);
                 PythonRun(threads, std::move(progress)).call([&](const Run& run) {
-                    DQCORE_BACKEND::update(self, in, run);
+                    cpu::update(self, in, run);
                 });
             },
             py::arg("labels").noconvert(), py::arg("pred_probs").noconvert(),
@@ -233,7 +233,7 @@ void joint_state(py::module_& m) {
                 check_classes(self.n_classes(), in.pred_probs.cols);
                 RowSums sums;
                 PythonRun(threads, std::move(progress)).call([&](const Run& run) {
-                    sums = DQCORE_BACKEND::update(self, in, run);
+                    sums = cpu::update(self, in, run);
                 });
                 return row_sums_of(sums);
             },
@@ -288,7 +288,7 @@ void issue_state(py::module_& m) {
                 check_classes(static_cast<int64_t>(self.plan.thresholds.size()),
                               in.pred_probs.cols);
                 PythonRun(threads, std::move(progress)).call([&](const Run& run) {
-                    DQCORE_BACKEND::update(self, in, row_start, run);
+                    cpu::update(self, in, row_start, run);
                 });
             },
             py::arg("labels").noconvert(), py::arg("pred_probs").noconvert(), py::arg("row_start"),
@@ -328,6 +328,10 @@ void joint(py::module_& m) {
           py::arg("frac_noise"), py::arg("num_to_remove_per_class").noconvert(),
           py::arg("min_examples_per_class"), py::arg("adjust"), py::arg("threads"),
           py::arg("progress"));
+}
+
+// States are the CPU's: whatever counts rows, it is whole numbers that are kept.
+void joint_states(py::module_& m) {
     threshold_state(m);
     joint_state(m);
     issue_state(m);

@@ -13,8 +13,8 @@ struct ConfidenceOutput {
     Vector<double> brier;
 };
 
-namespace cpu {
+namespace DQCORE_BACKEND {
 void confidences(const JointInput& in, const ConfidenceOutput& out, const Run& run);
-}  // namespace cpu
+}  // namespace DQCORE_BACKEND
 
 }  // namespace dqcore

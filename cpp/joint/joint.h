@@ -190,6 +190,11 @@ RowSums update(JointState& state, const JointInput& in, const Run& run);
 // The rows are row_start, row_start + 1, ... of the data set.
 void update(IssueState& state, const JointInput& in, int64_t row_start, const Run& run);
 
+}  // namespace dqcore::cpu
+
+// In every backend.
+namespace dqcore::DQCORE_BACKEND {
+
 // Thresholds are those given, or where empty those of the data.
 JointState confident_joint(const JointInput& in, std::vector<double> thresholds,
                            Collision collision, RowSums& sums, const Run& run);
@@ -202,4 +207,4 @@ void label_quality(const JointInput& in, Quality method, bool adjust, Vector<dou
 Issues label_issues(const JointInput& in, const IssueOptions& options,
                     Matrix<const int64_t> calibrated, const Run& run);
 
-}  // namespace dqcore::cpu
+}  // namespace dqcore::DQCORE_BACKEND

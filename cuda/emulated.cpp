@@ -1,0 +1,2 @@
+// The backend on the CPU's executor: the sources that nvcc compiles for a GPU, by the C++ compiler.
+#include "cuda/joint.cu"  // NOLINT(bugprone-suspicious-include)
