@@ -311,14 +311,17 @@ void update(ReplicateCounts& state, const JointInput& in, int64_t row_start, con
     std::vector<Counter> hands;
     for (int w = 0; w < run.threads; ++w) hands.emplace_back(state, bounds);
     RowSums sums;
-    joint::scan_rows(in.pred_probs, {}, run, "bootstrap", sums, [&](const auto& block, int worker) {
-        Counter& hand = hands[static_cast<size_t>(worker)];
-        for (int64_t r = 0; r < block.n; ++r) {
-            const int64_t i = block.begin + r;
-            const int64_t label = joint::label_at(in.labels, i, in.pred_probs.cols);
-            hand.add(row_start + i, label, block.row(r), block.argmax[r]);
-        }
-    });
+    joint::scan_rows(
+        in.pred_probs, {}, run, "bootstrap", sums, [&](const auto& block, const Worker& worker) {
+            Counter& hand = hands[static_cast<size_t>(worker.id)];
+            for (int64_t r = 0; r < block.n; ++r) {
+                worker
+                    .check();  // a row near many thresholds takes milliseconds with 10,000 replicates
+                const int64_t i = block.begin + r;
+                const int64_t label = joint::label_at(in.labels, i, in.pred_probs.cols);
+                hand.add(row_start + i, label, block.row(r), block.argmax[r]);
+            }
+        });
     for (const Counter& hand : hands) state.merge(hand.table());
 }
 
@@ -345,7 +348,7 @@ void confident_classes(const JointInput& in, const std::vector<double>& threshol
     options.collision = collision;
     RowSums sums;
     joint::scan_rows(in.pred_probs, options, run, "confident classes", sums,
-                     [&](const auto& block, int) {
+                     [&](const auto& block, const Worker&) {
                          std::copy(block.guess, block.guess + block.n, guess.data + block.begin);
                      });
 }

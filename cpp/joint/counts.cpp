@@ -208,9 +208,9 @@ RowSums count(JointState& state, const JointInput& in, const Run& run) {
     options.argmax = false;
     RowSums sums;
     joint::scan_rows(in.pred_probs, options, run, "joint", sums,
-                     [&](const auto& block, int worker) {
+                     [&](const auto& block, const Worker& worker) {
                          if (own)
-                             tables[static_cast<size_t>(worker)].add(block, in);
+                             tables[static_cast<size_t>(worker.id)].add(block, in);
                          else
                              add_shared(state, block, in);
                      });

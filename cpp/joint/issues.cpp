@@ -1,6 +1,7 @@
 // Label issues: one pass that scores every row and keeps, for each selection of the plan, the best
 // rows seen so far. Nothing of size n x K is copied or sorted.
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -84,11 +85,20 @@ private:
 };
 
 // Rows of each given class.
-std::vector<int64_t> count_classes(const JointInput& in) {
-    std::vector<int64_t> counts(static_cast<size_t>(in.pred_probs.cols));
-    for (int64_t i = 0; i < in.labels.size; ++i)
-        ++counts[static_cast<size_t>(joint::label_at(in.labels, i, in.pred_probs.cols))];
-    return counts;
+std::vector<int64_t> count_classes(const JointInput& in, const Run& run) {
+    const int64_t n_classes = in.pred_probs.cols;
+    std::vector<std::vector<int64_t>> counts(static_cast<size_t>(run.threads),
+                                             std::vector<int64_t>(static_cast<size_t>(n_classes)));
+    parallel_rows(run, "classes", in.labels.size, rows_per_chunk(sizeof(int32_t)),
+                  [&](int64_t begin, int64_t end, const Worker& worker) {
+                      auto& own = counts[static_cast<size_t>(worker.id)];
+                      for (int64_t i = begin; i < end; ++i)
+                          ++own[static_cast<size_t>(joint::label_at(in.labels, i, n_classes))];
+                  });
+    for (size_t w = 1; w < counts.size(); ++w)
+        std::transform(counts[0].begin(), counts[0].end(), counts[w].begin(), counts[0].begin(),
+                       std::plus<>());
+    return std::move(counts[0]);
 }
 
 }  // namespace
@@ -103,9 +113,10 @@ void update(IssueState& state, const JointInput& in, int64_t row_start, const Ru
     options.collision = state.plan.options.collision;
     options.runner_up = pass.wants_runner_up();
     std::vector<std::vector<joint::ClassRow>> others(static_cast<size_t>(run.threads));
-    joint::scan_rows(
-        in.pred_probs, options, run, "issues", fresh.row_sums,
-        [&](const auto& block, int worker) { pass(block, others[static_cast<size_t>(worker)]); });
+    joint::scan_rows(in.pred_probs, options, run, "issues", fresh.row_sums,
+                     [&](const auto& block, const Worker& worker) {
+                         pass(block, others[static_cast<size_t>(worker.id)]);
+                     });
     if (fresh.row_sums.off > 0) fresh.row_sums.worst_row += row_start;
     if (!fresh.plan.take.empty() && in.labels.size > 0) joint::select_best(fresh, in, others, run);
     state.merge(std::move(fresh));
@@ -122,7 +133,7 @@ Issues label_issues(const JointInput& in, const IssueOptions& options,
                 finish(confident_joint(in, thresholds, options.collision, sums, run)));
         }
         std::vector<int64_t> counts;
-        if (joint::prunes(options.filter)) counts = count_classes(in);
+        if (joint::prunes(options.filter)) counts = count_classes(in, run);
         return plan_issues(options, thresholds, calibrated,
                            {counts.data(), static_cast<int64_t>(counts.size())});
     };

@@ -64,7 +64,7 @@ void raise_label(int64_t row, int64_t label, int64_t n_classes) {
 
 void raise_for_all(const StridedMatrix& m, const Faults& met, const Run& run) {
     RowSums sums;
-    scan_rows(m, {}, run, "values", sums, [](const auto&, int) {});
+    scan_rows(m, {}, run, "values", sums, [](const auto&, const Worker&) {});
     met.raise();  // the array has been changed meanwhile
 }
 

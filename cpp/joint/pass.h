@@ -215,7 +215,7 @@ struct ScanOptions {
     bool runner_up = false;
 };
 
-// Scans all rows on run.threads workers; body(block, worker.id) gets each block whose values are
+// Scans all rows on run.threads workers; body(block, worker) gets each block whose values are
 // right. Throws where any value is not; `sums` gains the rows that do not sum to 1.
 template <class Body>
 void scan_rows(const StridedMatrix& m, const ScanOptions& options, const Run& run,
@@ -240,7 +240,7 @@ void scan_rows(const StridedMatrix& m, const ScanOptions& options, const Run& ru
                 worker.check();
                 const int64_t e = b + block_rows < end ? b + block_rows : end;
                 const Block<T> block = hand.reader->scan(b, e, hand.faults, hand.sums);
-                if (!block.any_bad) body(block, worker.id);
+                if (!block.any_bad) body(block, worker);
             }
         };
         parallel_rows(run, stage, m.rows, chunk_rows, scan_chunk);

@@ -38,13 +38,14 @@ void label_quality(const JointInput& in, Quality method, bool adjust, Vector<dou
     joint::ScanOptions options;
     options.runner_up = score.wants_runner_up();
     RowSums sums;
-    joint::scan_rows(in.pred_probs, options, run, "quality", sums, [&](const auto& block, int) {
-        for (int64_t r = 0; r < block.n; ++r) {
-            const int64_t label = joint::label_at(in.labels, block.begin + r, n_classes);
-            quality[block.begin + r] =
-                score(block.row(r), label, block.argmax[r], block.runner_up_of(r));
-        }
-    });
+    joint::scan_rows(
+        in.pred_probs, options, run, "quality", sums, [&](const auto& block, const Worker&) {
+            for (int64_t r = 0; r < block.n; ++r) {
+                const int64_t label = joint::label_at(in.labels, block.begin + r, n_classes);
+                quality[block.begin + r] =
+                    score(block.row(r), label, block.argmax[r], block.runner_up_of(r));
+            }
+        });
 }
 
 }  // namespace dqcore::cpu

@@ -14,19 +14,34 @@ constexpr double kAll = std::numeric_limits<double>::infinity();
 
 // Rows sorted by class: those of class k are rows[first[k]] .. rows[first[k + 1] - 1].
 struct RowsByClass {
-    RowsByClass(size_t n_classes, const std::vector<std::vector<ClassRow>>& lists)
+    RowsByClass(size_t n_classes, const std::vector<std::vector<ClassRow>>& lists, const Run& run)
         : first(n_classes + 1) {
-        for (const auto& list : lists)
-            for (const ClassRow& r : list) ++first[static_cast<size_t>(r.label) + 1];
+        for_each(lists, run, [&](const ClassRow& r) { ++first[static_cast<size_t>(r.label) + 1]; });
         std::partial_sum(first.begin(), first.end(), first.begin());
         rows.resize(first.back());
         std::vector<size_t> next(first.begin(), first.end() - 1);
-        for (const auto& list : lists)
-            for (const ClassRow& r : list) rows[next[static_cast<size_t>(r.label)]++] = r.row;
+        for_each(lists, run,
+                 [&](const ClassRow& r) { rows[next[static_cast<size_t>(r.label)]++] = r.row; });
     }
 
     std::vector<size_t> first;
     std::vector<int64_t> rows;
+
+private:
+    // One after the other, on a worker so that an interrupt is seen.
+    template <class Body>
+    static void for_each(const std::vector<std::vector<ClassRow>>& lists, const Run& run,
+                         const Body& body) {
+        parallel_for(run, "selections", 1, [&](int64_t, const Worker& worker) {
+            constexpr size_t kRowsPerCheck = size_t{1} << 16;
+            for (const auto& list : lists) {
+                for (size_t i = 0; i < list.size(); ++i) {
+                    if (i % kRowsPerCheck == 0) worker.check();
+                    body(list[i]);
+                }
+            }
+        });
+    }
 };
 
 // The best candidates of one selection so far, at most twice as many as are wanted and some; then cut to those.
@@ -189,15 +204,21 @@ void offer_classes(IssueState& state, const JointInput& in, const RowsByClass& b
                   });
 }
 
-// The rows of the marked classes whose argmax is the given class.
-std::vector<ClassRow> rest_of(const JointInput& in, const IssueRows& piece,
-                              const std::vector<uint8_t>& wanted) {
-    std::vector<ClassRow> rest;
-    for (int64_t i = 0; i < in.labels.size; ++i) {
-        const int64_t label = label_at(in.labels, i, in.pred_probs.cols);
-        if (wanted[static_cast<size_t>(label)] && piece.suggested[static_cast<size_t>(i)] == label)
-            rest.push_back({static_cast<int32_t>(label), i});
-    }
+// The rows of the marked classes whose argmax is the given class, as lists of one worker each: the best of them are the
+// same in any order.
+std::vector<std::vector<ClassRow>> rest_of(const JointInput& in, const IssueRows& piece,
+                                           const std::vector<uint8_t>& wanted, const Run& run) {
+    std::vector<std::vector<ClassRow>> rest(static_cast<size_t>(run.threads));
+    parallel_rows(run, "selections", in.labels.size, rows_per_chunk(2 * sizeof(int32_t)),
+                  [&](int64_t begin, int64_t end, const Worker& worker) {
+                      for (int64_t i = begin; i < end; ++i) {
+                          const int64_t label = label_at(in.labels, i, in.pred_probs.cols);
+                          if (wanted[static_cast<size_t>(label)] &&
+                              piece.suggested[static_cast<size_t>(i)] == label)
+                              rest[static_cast<size_t>(worker.id)].push_back(
+                                  {static_cast<int32_t>(label), i});
+                      }
+                  });
     return rest;
 }
 
@@ -209,9 +230,9 @@ void select_best(IssueState& state, const JointInput& in,
     std::vector<uint8_t> wants_rest(n_classes);
     with_type(in.pred_probs, [&](auto type) {
         using T = decltype(type);
-        offer_classes<T>(state, in, RowsByClass(n_classes, others), kAll, wants_rest, run);
+        offer_classes<T>(state, in, RowsByClass(n_classes, others, run), kAll, wants_rest, run);
         if (std::find(wants_rest.begin(), wants_rest.end(), 1) == wants_rest.end()) return;
-        const RowsByClass rest(n_classes, {rest_of(in, state.pieces[0], wants_rest)});
+        const RowsByClass rest(n_classes, rest_of(in, state.pieces[0], wants_rest, run), run);
         offer_classes<T>(state, in, rest, 0.0, wants_rest, run);
     });
 }

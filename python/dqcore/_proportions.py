@@ -64,17 +64,6 @@ def hoeffding_interval(mean: float, n: float, confidence: float) -> tuple[float,
     return max(0.0, mean - half), min(1.0, mean + half)
 
 
-def student_quantile(p: float, df: float) -> float:
-    """Return the quantile of Student's t at `p` in [1/2, 1), by halving."""
-    low, high = 0.0, 1.0
-    while float(_stats.student_tail(high, df)) > 1.0 - p and high < 2.0**500:
-        low, high = high, 2.0 * high
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if _stats.student_tail(middle, df) > 1.0 - p else (low, middle)
-    return high
-
-
 def _relative_entropy(mean: Floats, m: Floats) -> Floats:
     """Return mean log(mean / m) + (1 - mean) log((1 - mean) / (1 - m)) for m in (0, 1)."""
     a = np.where(mean > 0.0, mean, 1.0)

@@ -433,15 +433,15 @@ def bounded_interval(
 
 
 def student_quantile(p: float, df: ArrayLike) -> Floats:
-    """Return the quantile at `p` in (0.5, 1) of Student's t with `df` >= 1 degrees of freedom.
+    """Return the quantile at `p` in [0.5, 1) of Student's t with `df` >= 1 degrees of freedom; at most 2^500.
 
     By bisection of `student_tail`, which only falls: to the last bits.
     """
     df = np.asarray(df, np.float64)
     each, place = np.unique(df, return_inverse=True)
     low, high = np.zeros_like(each), np.ones_like(each)
-    while (short := student_tail(high, each) > 1.0 - p).any():
-        high[short] *= 2.0
+    while (short := (student_tail(high, each) > 1.0 - p) & (high < 2.0**500)).any():
+        low[short], high[short] = high[short], 2.0 * high[short]
     for _ in range(64):
         middle = 0.5 * (low + high)
         above = student_tail(middle, each) > 1.0 - p

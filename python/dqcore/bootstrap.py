@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 SAMPLING_ONLY = (
     "sampling error only: what the model gets wrong the same way on every row is not covered"
 )
-MOST_REPLICATES = 10_000  # a row is worked on for some 50 us, between two looks whether to go on
+MOST_REPLICATES = 10_000  # milliseconds for a row, at most, between two looks whether to go on
 _TINY = 1e-100
 
 

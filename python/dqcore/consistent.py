@@ -230,7 +230,7 @@ def _describe_spread(pairs: NDArray[np.void], off: Counts) -> None:
     pairs["share_of_errors"] = pairs["rows"] / errors[pairs["given"]]
     concentration = np.ones(k)
     if k > 2:
-        most = math.log(k - 1)
+        most = _stats.entropy(np.ones(k - 1))
         for c in np.flatnonzero(errors):
             concentration[c] = max(0.0, 1.0 - _stats.entropy(off[c][off[c] > 0]) / most)
     pairs["concentration"] = concentration[pairs["given"]]

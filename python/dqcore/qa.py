@@ -228,7 +228,7 @@ class _Batch:
         """Return the interval of the mean, were there `times` as many tasks of the same kind."""
         n = self.effective * times
         if kind == "t" and self.variance > 0.0 and n > 1.0:
-            t = _proportions.student_quantile(0.5 + 0.5 * confidence, n - 1.0)
+            t = float(_stats.student_quantile(0.5 + 0.5 * confidence, n - 1.0))
             half = t * math.sqrt(self.variance / n)
             return max(0.0, self.mean - half), min(1.0, self.mean + half)
         if self.binary:
