@@ -176,7 +176,10 @@ void Search::search_level(const Level& parents) {
     for (int64_t i = 0; i < next.size(); ++i) {
         if (matters(scores_.bound(next.known[static_cast<size_t>(i)]))) order.push_back(i);
     }
+    constexpr int64_t kComparisonsPerTick = 1 << 18;  // some 10 ms
+    int64_t comparisons = 0;
     std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+        if (++comparisons % kComparisonsPerTick == 0) tick();
         return std::lexicographical_compare(next.of(a), next.of(a) + next.level, next.of(b),
                                             next.of(b) + next.level);
     });
