@@ -68,10 +68,10 @@ public:
     }
 
     void sync() {
-        meet(0, threads_, "sync", nullptr, [this](void* const*) { ++epoch_; });
+        meet(0, threads_, Collective::kSync, nullptr, [this](void* const*) { ++epoch_; });
     }
     void sync_warp() {
-        meet_warp("sync_warp", nullptr,
+        meet_warp(Collective::kSyncWarp, nullptr,
                   [this](void* const*) { ++warp_epochs_[static_cast<size_t>(warp())]; });
     }
 
@@ -112,7 +112,7 @@ public:
             bool mine;
             uint32_t all;
         } vote{v, 0};
-        meet_warp("ballot", &vote, [](void* const* lanes) {
+        meet_warp(Collective::kBallot, &vote, [](void* const* lanes) {
             uint32_t all = 0;
             for (int l = 0; l < kWarp; ++l)
                 all |= uint32_t{static_cast<Vote*>(lanes[l])->mine} << l;
@@ -145,7 +145,7 @@ public:
             uint32_t* to;
         } row{memory_.at(from.byte(i, 16)), r};
         memory_.read(from.byte(i, 16), 16, now());
-        meet_warp("load_matrix", &row, [](void* const* lanes) {
+        meet_warp(Collective::kLoadMatrix, &row, [](void* const* lanes) {
             const unsigned char* rows[kWarp];
             uint32_t* out[kWarp];
             for (int l = 0; l < kWarp; ++l) {
@@ -158,7 +158,7 @@ public:
 
     void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
         MmaOperands mine{c, a, b};
-        meet_warp("mma", &mine, [](void* const* lanes) {
+        meet_warp(Collective::kMma, &mine, [](void* const* lanes) {
             MmaOperands all[kWarp];
             for (int l = 0; l < kWarp; ++l) all[l] = *static_cast<MmaOperands*>(lanes[l]);
             multiply_fragments(all);
@@ -166,6 +166,12 @@ public:
     }
 
 private:
+    enum class Collective { kSync, kSyncWarp, kShuffle, kBallot, kLoadMatrix, kMma };
+    static std::string name_of(Collective c) {
+        static const char* const names[] = {"sync",   "sync_warp",   "shuffle",
+                                            "ballot", "load_matrix", "mma"};
+        return names[static_cast<int>(c)];
+    }
     struct Copy {
         int64_t to;
         std::array<unsigned char, 16> bytes;
@@ -177,7 +183,7 @@ private:
     };
     // Where threads meet: the whole block at 0, warp w at 1 + w.
     struct Meeting {
-        const char* what = nullptr;
+        Collective what = Collective::kSync;
         int present = 0;
         std::vector<void*> arguments;
     };
@@ -188,18 +194,18 @@ private:
     }
 
     template <class Act>
-    void meet_warp(const char* what, void* argument, const Act& act) {
+    void meet_warp(Collective what, void* argument, const Act& act) {
         meet(1 + warp(), kWarp, what, argument, act);
     }
 
     // Returns when `size` threads are here; the last of them does act(arguments).
     template <class Act>
-    void meet(int place, int size, const char* what, void* argument, const Act& act) {
+    void meet(int place, int size, Collective what, void* argument, const Act& act) {
         Meeting& meeting = meetings_[static_cast<size_t>(place)];
         if (meeting.present == 0) meeting.what = what;
-        if (std::strcmp(meeting.what, what) != 0)
-            throw std::logic_error("thread " + std::to_string(current_) + " is at " + what +
-                                   ", others at " + meeting.what);
+        if (meeting.what != what)
+            throw std::logic_error("thread " + std::to_string(current_) + " is at " +
+                                   name_of(what) + ", others at " + name_of(meeting.what));
         const int first = current_ / size * size;
         meeting.arguments.resize(static_cast<size_t>(size));
         meeting.arguments[static_cast<size_t>(current_ - first)] = argument;
@@ -221,7 +227,7 @@ private:
             T mine, got;
             int from;
         } value{v, v, from};
-        meet_warp("shuffle", &value, [](void* const* lanes) {
+        meet_warp(Collective::kShuffle, &value, [](void* const* lanes) {
             for (int l = 0; l < kWarp; ++l) {
                 auto* to = static_cast<Value*>(lanes[l]);
                 to->got = static_cast<Value*>(lanes[to->from])->mine;
@@ -249,9 +255,11 @@ private:
 
     // The fiber to go on with: of a thread that does not wait, or the caller's.
     Fiber& next() {
-        for (int t = 1; t <= threads_; ++t) {
-            const int step = backwards_ ? threads_ - t : t;
-            const int candidate = (current_ + step) % threads_;
+        int candidate = current_;
+        for (int t = 0; t < threads_; ++t) {
+            candidate += backwards_ ? -1 : 1;
+            if (candidate == threads_) candidate = 0;
+            if (candidate < 0) candidate = threads_ - 1;
             const Thread& thread = threads_state_[static_cast<size_t>(candidate)];
             if (thread.waiting || thread.ended) continue;
             current_ = candidate;
@@ -299,8 +307,7 @@ inline void HostExec::check_ended(const char* kernel) const {
         if (thread.ended) continue;
         std::string what;
         for (const Meeting& meeting : meetings_)
-            if (meeting.present > 0)
-                what += (what.empty() ? "" : " and ") + std::string(meeting.what);
+            if (meeting.present > 0) what += (what.empty() ? "" : " and ") + name_of(meeting.what);
         throw std::logic_error(where + "some threads wait at " + what +
                                ", which others never reach");
     }

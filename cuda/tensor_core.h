@@ -5,6 +5,7 @@
 // further bits; Fasi et al. 2021, PeerJ CS 7:e330) is what is emulated, so that a bound that leaves truncation out fails.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -20,23 +21,36 @@ inline void load_matrices(const unsigned char* const (&rows)[kWarp],
             std::memcpy(&out[l][m], rows[8 * m + l / 4] + 4 * (l % 4), sizeof(uint32_t));
 }
 
-// c + a[0] b[0] + .. + a[3] b[3], cut off.
-inline float truncated_block(float c, const float* a, const float* b) {
-    float p[4], largest = std::fabs(c);
-    for (int t = 0; t < 4; ++t) {
-        p[t] = a[t] * b[t];  // exact: 11 bits by 11
-        largest = std::fmax(largest, std::fabs(p[t]));
+// One row of c = c + a b, for 16 dims of a and a 16 x 8 b: blocks of 4 products, each cut off.
+inline void multiply_row(float (&c)[8], const float (&a)[16], const float (&b)[16][8]) {
+    for (int k = 0; k < 16; k += 4) {
+        float product[4][8], largest[8], inverse[8];  // products are exact: 11 bits by 11
+        for (int n = 0; n < 8; ++n) largest[n] = std::fabs(c[n]);
+        for (int t = 0; t < 4; ++t)
+            for (int n = 0; n < 8; ++n) {
+                product[t][n] = a[k + t] * b[k + t][n];
+                const float size = std::fabs(product[t][n]);
+                largest[n] = size > largest[n] ? size : largest[n];
+            }
+        // In units of the last of the largest one's 24 bits, toward zero.
+        uint32_t exponent[8];
+        int32_t sum[8];
+        for (int n = 0; n < 8; ++n) {
+            exponent[n] = bits_as<uint32_t>(largest[n] + 0x1p-90f) & 0x7f800000u;
+            inverse[n] = bits_as<float>((277u << 23) - exponent[n]);
+            sum[n] = static_cast<int32_t>(c[n] * inverse[n]);
+        }
+        for (int t = 0; t < 4; ++t)
+            for (int n = 0; n < 8; ++n) sum[n] += static_cast<int32_t>(product[t][n] * inverse[n]);
+        // The sum has at most 27 bits: toward zero to 24.
+        for (int n = 0; n < 8; ++n) {
+            const int32_t size = sum[n] < 0 ? -sum[n] : sum[n];
+            const int32_t cut = size & ~((size >= 1 << 24 ? 1 : 0) | (size >= 1 << 25 ? 2 : 0) |
+                                         (size >= 1 << 26 ? 4 : 0));
+            c[n] = static_cast<float>(sum[n] < 0 ? -cut : cut) *
+                   bits_as<float>(exponent[n] - (23u << 23));
+        }
     }
-    if (!(largest > 0.0f) || !std::isfinite(largest)) return c + ((p[0] + p[1]) + (p[2] + p[3]));
-    // In units of the last of the largest one's 24 bits.
-    const double unit =
-        bits_as<double>((bits_as<uint64_t>(double{largest}) & (0x7ffull << 52)) - (23ull << 52));
-    const double inverse = 1.0 / unit;
-    int64_t sum = static_cast<int64_t>(c * inverse);
-    for (const float term : p) sum += static_cast<int64_t>(term * inverse);
-    const double value = static_cast<double>(sum) * unit;
-    // Toward zero to 24 bits.
-    return static_cast<float>(bits_as<double>(bits_as<uint64_t>(value) & ~((1ull << 29) - 1)));
 }
 
 struct MmaOperands {
@@ -45,7 +59,7 @@ struct MmaOperands {
 };
 
 inline void multiply_fragments(const MmaOperands (&lanes)[kWarp]) {
-    float a[16][16], b[8][16];  // b by columns
+    float a[16][16], b[16][8], c[16][8];
     const auto half = [](uint32_t pair, int e) {
         return from_half(static_cast<uint16_t>(pair >> (16 * e)));
     };
@@ -54,18 +68,13 @@ inline void multiply_fragments(const MmaOperands (&lanes)[kWarp]) {
         for (int e = 0; e < 2; ++e) {
             for (int i = 0; i < 4; ++i)
                 a[g + 8 * (i & 1)][2 * t + e + 8 * (i >> 1)] = half(lanes[l].a[i], e);
-            for (int i = 0; i < 2; ++i) b[g][2 * t + e + 8 * i] = half(lanes[l].b[i], e);
+            for (int i = 0; i < 2; ++i) b[2 * t + e + 8 * i][g] = half(lanes[l].b[i], e);
         }
+        for (int i = 0; i < 4; ++i) c[g + 8 * (i >> 1)][2 * t + (i & 1)] = lanes[l].c[i];
     }
-    for (int l = 0; l < kWarp; ++l) {
-        const int g = l / 4, t = l % 4;
-        for (int i = 0; i < 4; ++i) {
-            float sum = lanes[l].c[i];
-            for (int k = 0; k < 16; k += 4)
-                sum = truncated_block(sum, &a[g + 8 * (i >> 1)][k], &b[2 * t + (i & 1)][k]);
-            lanes[l].c[i] = sum;
-        }
-    }
+    for (int row = 0; row < 16; ++row) multiply_row(c[row], a[row], b);
+    for (int l = 0; l < kWarp; ++l)
+        for (int i = 0; i < 4; ++i) lanes[l].c[i] = c[l / 4 + 8 * (i >> 1)][2 * (l % 4) + (i & 1)];
 }
 
 }  // namespace dqcore::cuda

@@ -1,0 +1,130 @@
+"""The CUDA backend's neighbours on the CPU's executor: the bits of the reference, whatever the data does to the filter."""
+
+import numpy as np
+import pytest
+from dqcore import reference
+
+_emulated = pytest.importorskip("dqcore._emulated", reason="only a checkout's build has it")
+
+
+def rows(rng, n, d, scale=1.0):
+    return (scale * rng.normal(size=(n, d))).astype(np.float32)
+
+
+def emulated(x, k, metric="euclidean", queries=None, progress=None, **options):
+    x = np.ascontiguousarray(x, np.float32)
+    return _emulated.knn_graph(x, k, metric, queries, threads=1, progress=progress, **options)
+
+
+def check(x, k, metric="euclidean", queries=None, **options):
+    """Compare with the reference and return what the engine did."""
+    indices, distances, _, record = emulated(x, k, metric, queries, **options)
+    want = reference.knn_graph(x, k, metric=metric, queries=queries)
+    np.testing.assert_array_equal(indices, want.indices)
+    np.testing.assert_array_equal(distances, want.distances)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(2, 1, 1), (127, 3, 2), (128, 63, 5), (129, 64, 5), (257, 65, 3), (385, 5, 4)]
+)
+def test_any_shape(rng, n, d, k):
+    record = check(rows(rng, n, d), k)
+    assert record["distinct_rows"] == n
+    # Were all pairs kept, the lists would be right too.
+    assert n < 200 or record["hits"] < 0.1 * n * n
+
+
+def test_more_dims_than_the_ring_holds(rng):
+    check(rows(rng, 40, 4096), 3, "cosine")
+    check(rows(rng, 40, 300), 3)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_the_order_of_blocks_and_threads_changes_nothing(rng, metric, backwards):
+    check(rows(rng, 200, 20), 4, metric, backwards=backwards)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_queries(rng, metric):
+    base = rows(rng, 300, 12)
+    queries = np.concatenate([rows(rng, 140, 12, 3.0), base[:5], np.zeros((1, 12), np.float32)])
+    check(base, 6, metric, queries)
+    check(base[:1], 1, metric, queries[:3])
+
+
+def test_many_neighbours(rng):
+    base = rows(rng, 1100, 2)
+    check(base, 1024, queries=base[:2].copy())
+    check(rows(rng, 140, 3), 139)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_ties_go_to_the_lower_index(rng, metric):
+    check(rng.integers(-2, 3, (260, 3)).astype(np.float32), 7, metric)
+
+
+def test_hits_that_do_not_fit_are_done_in_full(rng):
+    record = check(rows(rng, 300, 8), 5, capacity=9)
+    assert record["rows_with_too_many_hits"] > 0
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_zero_rows(rng, metric):
+    x = rows(rng, 200, 6)
+    x[rng.permutation(200)[:90]] = 0.0
+    x[150:] = np.abs(x[150:])
+    check(x, 4, metric)
+
+
+def test_near_rows_far_from_the_centre(rng):
+    """What fp16 moves is more than what lies between neighbours: only the bound keeps them."""
+    centres = 100.0 * rng.choice([-1.0, 1.0], (2, 40))
+    x = centres[rng.integers(0, 2, 260)] + 0.05 * rng.normal(size=(260, 40))
+    check(x.astype(np.float32), 3, capacity=300)
+    # Near neighbours by threes, where the dot products are sums of like signs: the tensor core cuts all the same way.
+    x = np.repeat(np.abs(rows(rng, 70, 130)), 3, axis=0) + 10.0
+    x += 3e-3 * rng.normal(size=x.shape)
+    check(x.astype(np.float32), 2, "cosine", capacity=300)
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 1e30])
+def test_any_scale(rng, scale):
+    check(rows(rng, 150, 9, scale), 3)
+    check(rows(rng, 150, 9, scale), 3, "cosine")
+
+
+def test_long_rows_spoil_no_others_bounds(rng):
+    x = rows(rng, 382, 7)
+    x[rng.permutation(382)[:126]] *= 1e6
+    record = check(x, 3)
+    assert record["rows_with_too_many_hits"] < 20  # long ones with all the others about as near
+
+
+def test_progress_is_told_and_may_end_the_call(rng):
+    ticks = []
+    check_stages = emulated(rows(rng, 600, 2), 1, progress=lambda *tick: ticks.append(tick))[3]
+    assert len(ticks) == check_stages["stages"] + 1
+    assert ticks[-1][1] == ticks[-1][2]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        emulated(rows(rng, 130, 2), 1, progress=stop)
+
+
+def test_what_the_kernels_cannot_take_is_refused(rng):
+    with pytest.raises(ValueError, match="k = 1025: the CUDA backend takes at most 1024"):
+        emulated(rows(rng, 1030, 1), 1025)
+    with pytest.raises(ValueError, match=r"features.shape\[1\] = 65537"):
+        emulated(rows(rng, 3, 65537), 1)
+
+
+def test_the_first_row_that_is_not_finite_is_found(rng):
+    x = rows(rng, 50, 40)
+    assert _emulated.first_bad_row(x) == -1
+    x[37, 39] = np.inf
+    x[20, 33] = np.nan
+    assert _emulated.first_bad_row(x) == 20
