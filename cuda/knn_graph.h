@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <optional>
 #include <stdexcept>
@@ -21,13 +22,6 @@
 namespace dqcore::cuda {
 
 inline constexpr int64_t kMostNeighbours = 1024;
-
-struct DeviceKnnStats {
-    int64_t distinct_rows = 0;
-    int64_t stages = 0;
-    int64_t hits = 0;      // pairs that passed the filter, once for each row that wanted them
-    int64_t too_many = 0;  // rows times stages whose hits did not fit
-};
 
 struct KnnOptions {
     int64_t capacity = 0;  // of hits, for tests; 0: kept by the plan
@@ -193,7 +187,7 @@ public:
     }
 
     // Leaves the lists as they are where a stage has more hits than fit and `stop_at_overflow`: returns false then.
-    bool run(bool stop_at_overflow, DeviceKnnStats& stats, const Run& run) {
+    bool run(bool stop_at_overflow, KnnStats& stats, const Run& run) {
         device_.launch(OpenLists{join_.lists, padded_}, blocks_of(padded_, OpenLists::kThreads), 0);
         const int64_t k = join_.lists.k;
         const int64_t window = blocks_of(2 * (k + 1), kTileRows) * kTileRows;
@@ -203,7 +197,6 @@ public:
         for (int64_t begin = 0; begin < last; begin = begin > 0 ? 2 * begin : 1) {
             const int64_t end = std::min(last, begin > 0 ? 2 * begin : 1);
             if (run.watcher) run.watcher->tick("sweep", begin, last);
-            ++stats.stages;
             if (!run_stage({join_.query_points.tiles, tiles, begin, end, join_.self},
                            stop_at_overflow, stats))
                 return false;
@@ -215,12 +208,12 @@ public:
     // By row of the queries.
     void write(Global<int32_t> indices, Global<float> distances) {
         auto unfilled = device_.template alloc<int32_t>(1);
-        int32_t row = kNoRow;
+        int32_t row = kNoNeighbour;
         device_.upload(unfilled, &row, 1);
         device_.launch(WriteLists{join_, indices, distances, unfilled.all()},
                        blocks_of(join_.query_points.size, 4), 0);
         device_.download(&row, unfilled, 1);
-        if (row != kNoRow)
+        if (row != kNoNeighbour)
             throw std::invalid_argument(
                 "features changed during the call: a row has no k nearest rows");
     }
@@ -231,7 +224,7 @@ public:
 private:
     int64_t list_bytes() const { return list_merge_bytes(join_.lists.k, capacity_); }
 
-    bool run_stage(const TileStage& stage, bool stop_at_overflow, DeviceKnnStats& stats) {
+    bool run_stage(const TileStage& stage, bool stop_at_overflow, KnnStats& stats) {
         device_.fill_zero(counts_);
         device_.fill_zero(totals_);
         const FilterPairs filter{join_.query_points,
@@ -251,9 +244,10 @@ private:
         uint64_t totals[2];
         device_.download(totals, totals_, 2);
         const auto many = static_cast<int64_t>(totals[1]);
-        stats.hits += static_cast<int64_t>(totals[0]);
+        stats.survivors1 += static_cast<int64_t>(totals[0]);
+        stats.keys += static_cast<int64_t>(totals[0]);
         if (many > 0 && stop_at_overflow) return false;
-        stats.too_many += many;
+        stats.again += many;
         device_.launch(RankAll{join_, stage, too_many_.all()}, many, list_bytes());
         return true;
     }
@@ -293,20 +287,27 @@ PointFrame frame_of(Device& device, Metric metric, const DeviceRows& base,
 template <class Device>
 int64_t first_bad_row(Device& device, const DeviceRows& rows) {
     auto first = device.template alloc<int32_t>(1);
-    int32_t row = kNoRow;
+    int32_t row = kNoNeighbour;
     device.upload(first, &row, 1);
     device.launch(FindBadRow{rows.x, first.all(), rows.n, rows.d}, blocks_of(rows.n, 4), 0);
     device.download(&row, first, 1);
-    return row == kNoRow ? -1 : row;
+    return row == kNoNeighbour ? -1 : row;
 }
 
 // Rows, results and work on the device. `queries` null: a self-join. Callers have checked as for knn.h's knn_graph.
 template <class Device>
-DeviceKnnStats knn_graph(Device& device, const DeviceRows& base, const DeviceRows* queries,
-                         int64_t k, Metric metric, Global<int32_t> indices, Global<float> distances,
-                         const KnnOptions& options, const Run& run) {
+KnnStats knn_graph(Device& device, const DeviceRows& base, const DeviceRows* queries, int64_t k,
+                   Metric metric, Global<int32_t> indices, Global<float> distances,
+                   const KnnOptions& options, const Run& run) {
     check_knn(base.d, k);
-    DeviceKnnStats stats;
+    const auto seconds = [] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+            .count();
+    };
+    const double start = seconds();
+    KnnStats stats;
+    stats.level1 = "float16";
+    stats.head = base.d;
     stats.distinct_rows = base.n;
     typename Device::template Buffer<double> centre;
     const PointFrame frame = frame_of(device, metric, base, queries, centre);
@@ -316,15 +317,17 @@ DeviceKnnStats knn_graph(Device& device, const DeviceRows& base, const DeviceRow
     if (queries) query_points.emplace(device, *queries, metric).pack(device, frame);
     DeviceSweep<Device> sweep(device, query_points ? *query_points : points, points, !queries,
                               frame, k, options);
+    stats.seconds_prepare = seconds() - start;
     sweep.run(false, stats, run);
     sweep.write(indices, distances);
+    stats.seconds_sweep = seconds() - start - stats.seconds_prepare;
     return stats;
 }
 
 // The same of arrays of the host.
 template <class Device>
-DeviceKnnStats knn_graph(Device& device, const KnnInput& in, const KnnOutput& out,
-                         const KnnOptions& options, const Run& run) {
+KnnStats knn_graph(Device& device, const KnnInput& in, const KnnOutput& out,
+                   const KnnOptions& options, const Run& run) {
     const auto uploaded = [&](Matrix<const float> rows, auto& buffer) {
         buffer = device.template alloc<float>(rows.rows * rows.cols);
         device.upload(buffer, rows.data, rows.rows * rows.cols);
@@ -337,8 +340,8 @@ DeviceKnnStats knn_graph(Device& device, const KnnInput& in, const KnnOutput& ou
     const int64_t rows = out.indices.rows;
     auto indices = device.template alloc<int32_t>(rows * in.k);
     auto distances = device.template alloc<float>(rows * in.k);
-    const DeviceKnnStats stats = knn_graph(device, base, queries ? &*queries : nullptr, in.k,
-                                           in.metric, indices.all(), distances.all(), options, run);
+    const KnnStats stats = knn_graph(device, base, queries ? &*queries : nullptr, in.k, in.metric,
+                                     indices.all(), distances.all(), options, run);
     device.download(out.indices.data, indices, rows * in.k);
     device.download(out.distances.data, distances, rows * in.k);
     return stats;

@@ -26,7 +26,8 @@ struct Reach {
 
 // By position in the order of the points.
 struct Lists {
-    Global<double> keys;  // (size, k), ascending by (key, id); infinity and kNoRow where empty
+    Global<double>
+        keys;  // (size, k), ascending by (key, id); infinity and kNoNeighbour where empty
     Global<int32_t> ids;
     Global<double> bound;  // at least k rows have keys no larger
     Global<float> base;    // Reach::base of it; kSeeksNothing
@@ -92,7 +93,7 @@ public:
     DQCORE_DEVICE void clear() {
         for (int64_t t = ex_.lane(); t < lists_.k; t += kWarp) {
             lists_.keys.set(start_ + t, bits_as<double>(uint64_t{0x7ff0000000000000}));
-            lists_.ids.set(start_ + t, kNoRow);
+            lists_.ids.set(start_ + t, kNoNeighbour);
         }
     }
 
@@ -163,7 +164,7 @@ struct OpenLists {
         lists.bound.set(p, none);
         for (int64_t t = p; t < lists.keys.size(); t += padded) {
             lists.keys.set(t, none);
-            lists.ids.set(t, kNoRow);
+            lists.ids.set(t, kNoNeighbour);
         }
     }
 };
@@ -283,7 +284,7 @@ struct WriteLists {
                 id = static_cast<int32_t>(join.self && t >= row ? t + 1 : t);
                 key = 1.0;
             }
-            if (id == kNoRow) ex.atomic_min(unfilled, 0, static_cast<int32_t>(row));
+            if (id == kNoNeighbour) ex.atomic_min(unfilled, 0, static_cast<int32_t>(row));
             indices.set(row * k + t, id);
             distances.set(row * k + t, static_cast<float>(join.queries.cosine ? key : sqrt(key)));
         }

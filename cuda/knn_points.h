@@ -19,7 +19,7 @@ namespace dqcore::cuda {
 inline constexpr int kTileRows = 128;  // of the filter
 inline constexpr int kTileDims = 64;   // of one step of its main loop
 inline constexpr float kSeeksNothing = 3.0e38f;
-inline constexpr int32_t kNoRow = 0x7fffffff;
+inline constexpr int32_t kNoNeighbour = 0x7fffffff;
 
 // What exact keys are made of.
 struct Rows {

@@ -15,6 +15,7 @@
 namespace dqcore::bind {
 void bootstrap(py::module_&);
 void knn(py::module_&);
+void knn_on_cpu(py::module_&);
 void joint(py::module_&);
 void joint_states(py::module_&);
 void slices(py::module_&);
@@ -46,6 +47,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
     });
 
     bind::knn(m);
+    bind::knn_on_cpu(m);
     bind::bootstrap(m);
     bind::joint(m);
     bind::joint_states(m);

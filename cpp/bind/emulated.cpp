@@ -2,9 +2,7 @@
 // Built in a checkout, never installed. A name that ends in _hazard is a kernel that is wrong on purpose.
 #include <pybind11/stl.h>
 
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "bind/array.h"
@@ -16,6 +14,7 @@
 
 namespace dqcore::bind {
 void joint(py::module_&);
+void knn(py::module_&);
 namespace {
 
 std::vector<uint32_t> row_sums(const Array<uint32_t>& x, bool backwards) {
@@ -30,25 +29,15 @@ void hazard(const std::string& what, bool backwards) {
     device.launch(cuda::Hazard{cuda::hazard_named(what)}, 1, cuda::Hazard::kSharedBytes);
 }
 
-py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& metric,
-                    const std::optional<Array<float>>& queries, int64_t threads,
-                    py::object progress, int64_t capacity, bool backwards) {
-    KnnInput in{matrix(features), {}, k, metric == "cosine" ? Metric::kCosine : Metric::kEuclidean};
-    if (queries) in.queries = matrix(*queries);
-    const int64_t rows = queries ? in.queries.rows : in.base.rows;
-    NewMatrix<int32_t> indices(rows, k);
-    NewMatrix<float> distances(rows, k);
-    cuda::DeviceKnnStats stats;
-    PythonRun(threads, std::move(progress)).call([&](const Run& run) {
-        cuda::HostDevice device(backwards);
-        stats = cuda::knn_graph(device, in, {indices.view, distances.view}, {capacity}, run);
-    });
-    py::dict record;
-    record["distinct_rows"] = stats.distinct_rows;
-    record["stages"] = stats.stages;
-    record["hits"] = stats.hits;
-    record["rows_with_too_many_hits"] = stats.too_many;
-    return py::make_tuple(indices.array, distances.array, metric, record);
+// knn_graph of a self-join with room for `capacity` hits of a row.
+py::tuple knn_graph_with_room(const Array<float>& features, int64_t k, int64_t capacity) {
+    const KnnInput in{matrix(features), {}, k};
+    NewMatrix<int32_t> indices(in.base.rows, k);
+    NewMatrix<float> distances(in.base.rows, k);
+    cuda::HostDevice device;
+    const KnnStats stats =
+        cuda::knn_graph(device, in, {indices.view, distances.view}, {capacity}, Run{});
+    return py::make_tuple(indices.array, distances.array, stats.survivors1, stats.again);
 }
 
 int64_t first_bad_row(const Array<float>& x) {
@@ -66,6 +55,7 @@ PYBIND11_MODULE(_emulated, m) {
     namespace py = pybind11;
     namespace bind = dqcore::bind;
     bind::joint(m);
+    bind::knn(m);
     m.def("status", [] { return py::make_tuple("none", "none", py::tuple(), ""); });
     // Of the devices that the rooms' functions make: the order of blocks and threads, and how much fits.
     m.def(
@@ -76,8 +66,7 @@ PYBIND11_MODULE(_emulated, m) {
         py::arg("backwards") = false, py::arg("free_bytes") = int64_t{1} << 30);
     m.def("row_sums", &bind::row_sums, py::arg("x").noconvert(), py::arg("backwards"));
     m.def("hazard", &bind::hazard, py::arg("what"), py::arg("backwards"));
-    m.def("knn_graph", &bind::knn_graph, py::arg("features").noconvert(), py::arg("k"),
-          py::arg("metric"), py::arg("queries").noconvert() = py::none(), py::arg("threads"),
-          py::arg("progress"), py::arg("capacity") = 0, py::arg("backwards") = false);
+    m.def("knn_graph_with_room", &bind::knn_graph_with_room, py::arg("features").noconvert(),
+          py::arg("k"), py::arg("capacity"));
     m.def("first_bad_row", &bind::first_bad_row, py::arg("x").noconvert());
 }

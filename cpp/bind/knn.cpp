@@ -35,7 +35,7 @@ py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& 
     py::dict record;
     record["distinct_rows"] = stats.distinct_rows;
     record["pairs"] = stats.pairs;
-    record["level1"] = stats.bytes ? "int8" : "float32";
+    record["level1"] = stats.level1;
     record["head_dims"] = stats.head;
     record["stage_dims"] = py::tuple(py::cast(stats.stages));
     record["near_dims"] = stats.near;
@@ -66,7 +66,7 @@ py::tuple knn_disagreement(const Array<int32_t>& labels, const py::object& graph
     NewMatrix<int64_t> confusion(n_classes, n_classes);
     std::fill_n(confusion.view.data, n_classes * n_classes, int64_t{0});
     PythonRun(threads, std::move(progress)).call([&](const Run& run) {
-        DQCORE_BACKEND::knn_disagreement(
+        cpu::knn_disagreement(
             in, {score.view, suggested.view, margin.view, entropy.view, flags.view, confusion.view},
             run);
     });
@@ -117,6 +117,10 @@ void knn(py::module_& m) {
     m.def("knn_graph", &knn_graph, py::arg("features").noconvert(), py::arg("k"), py::kw_only(),
           py::arg("metric"), py::arg("queries").noconvert(), py::arg("threads"),
           py::arg("progress"), py::arg("forced_head") = 0);
+}
+
+// What no device has a kernel for.
+void knn_on_cpu(py::module_& m) {
     m.def("knn_disagreement", &knn_disagreement, py::arg("labels").noconvert(), py::arg("graph"),
           py::kw_only(), py::arg("weights"), py::arg("class_balanced"), py::arg("labelled_only"),
           py::arg("n_classes"), py::arg("threads"), py::arg("progress"));

@@ -99,7 +99,7 @@ std::vector<int64_t> dims_of(std::vector<int64_t> coordinates, bool rest) {
 KnnStats stats_of(const Levels& levels, const SweepCounts& counts, int64_t distinct_rows,
                   double start, double prepared) {
     return {.distinct_rows = distinct_rows,
-            .bytes = levels.bytes,
+            .level1 = levels.bytes ? "int8" : "float32",
             .head = levels.head() + levels.rest,
             .stages = dims_of(levels.stages, levels.rest),
             .near = levels.near,

@@ -51,16 +51,16 @@ struct KnnOutput {
 
 // What the engine did; outside the promise of equal bits.
 struct KnnStats {
-    int64_t distinct_rows = 0;    // rows that entered the sweep: bit-equal ones are taken once
-    bool bytes = false;           // level 1 was int8
-    int64_t head = 0;             // dimensions of level 1
-    std::vector<int64_t> stages;  // of them, those that each stage of the filter knows
-    int64_t near = 0;             // coordinates of level 2
-    int64_t pairs = 0;            // pairs that level 1 tested
-    int64_t survivors1 = 0;       // of them, pairs that went on
-    int64_t survivors2 = 0;       // of them, pairs that level 2 let pass
-    int64_t keys = 0;             // canonical keys computed
-    int64_t again = 0;            // rows swept again, their reach having been guessed too low
+    int64_t distinct_rows = 0;       // rows that entered the sweep: bit-equal ones are taken once
+    const char* level1 = "float32";  // what level 1 computes in
+    int64_t head = 0;                // dimensions of level 1
+    std::vector<int64_t> stages;     // of them, those that each stage of the filter knows
+    int64_t near = 0;                // coordinates of level 2
+    int64_t pairs = 0;               // pairs that level 1 tested
+    int64_t survivors1 = 0;          // of them, pairs that went on
+    int64_t survivors2 = 0;          // of them, pairs that level 2 let pass
+    int64_t keys = 0;                // canonical keys computed
+    int64_t again = 0;               // rows swept again, their reach having been guessed too low
     double seconds_prepare = 0, seconds_sweep = 0;
 };
 
@@ -87,9 +87,14 @@ struct DisagreementOutput {
     Matrix<int64_t> confusion;  // zeroed by the caller
 };
 
-namespace cpu {
+// In every backend.
+namespace DQCORE_BACKEND {
 
 KnnStats knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run);
+
+}  // namespace DQCORE_BACKEND
+
+namespace cpu {
 
 // Throws std::invalid_argument where a label or an index is out of range at the moment it is read.
 void knn_disagreement(const DisagreementInput& in, const DisagreementOutput& out, const Run& run);
