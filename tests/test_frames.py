@@ -6,8 +6,8 @@ import sys
 import dqcore as dq
 import numpy as np
 import pytest
+from dqcore import CorruptFileError
 from dqcore.audit import cli
-from dqcore.audit.errors import CorruptFileError
 from dqcore.audit.frames import TableFile
 from dqcore.audit.load import data_set
 

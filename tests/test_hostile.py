@@ -73,6 +73,15 @@ class Right:
         return returned.to_bytes() if hasattr(returned, "to_bytes") else returned
 
 
+class Chunked:
+    """What a library has that reads arrays piece by piece."""
+
+    shape, dtype, chunks = PROBS.shape, PROBS.dtype, (5, CLASSES)
+
+    def __getitem__(self, rows):
+        return PROBS[rows]
+
+
 RIGHT = {
     "Audit.load": Right(lambda: dq.Audit.load, {"folder": "saved"}),
     "Audit.more_like": Right(
@@ -157,6 +166,15 @@ RIGHT = {
         lambda: dq.SliceState(SPEC).update, {"errors": ERRORS, "columns": COLUMNS}
     ),
     "SliceTable.__getitem__": Right(lambda: TABLE.__getitem__, {"index": 0}),
+    "Source.of": Right(lambda: lambda **given: dq.Source.of(**given).read(), {"array": Chunked()}),
+    "Source.open": Right(
+        lambda: lambda **given: dq.Source.open(**given).read(), {"path": "probs.npy"}
+    ),
+    "Source.raw": Right(
+        lambda: lambda **given: dq.Source.raw(**given).read(),
+        {"path": "probs.npy", "dtype": "f8", "shape": (N, CLASSES), "offset": 128},
+    ),
+    "Source.read": Right(lambda: dq.Source.of(PROBS).read, {"begin": 0, "end": N}),
     "ThresholdState": Right(lambda: dq.ThresholdState, {"n_classes": CLASSES}),
     "ThresholdState.from_bytes": Right(
         lambda: dq.ThresholdState.from_bytes, {"data": dq.ThresholdState(CLASSES).to_bytes()}
@@ -459,7 +477,10 @@ def judge(name, argument, value, *, expected=None, refused=None, accepted=False)
         said = f"{type(error).__name__}: {error}"
         if accepted:
             return f"refused: {said}"
-        of_a_file = isinstance(error, OSError) and argument == "folder"  # it names the path
+        of_a_file = isinstance(error, OSError) and argument in (
+            "folder",
+            "path",
+        )  # it names the path
         if not (
             isinstance(error, MemoryError)
             or of_a_file
@@ -506,6 +527,8 @@ def _aside(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     if "Audit.load" in request.node.name:
         AUDIT.save("saved", parquet=False, page=False)
+    if "Source." in request.node.name:
+        np.save("probs.npy", PROBS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

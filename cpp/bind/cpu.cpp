@@ -18,6 +18,7 @@ void knn(py::module_&);
 void knn_on_cpu(py::module_&);
 void joint(py::module_&);
 void joint_states(py::module_&);
+void joint_stream(py::module_&);
 void slices(py::module_&);
 namespace {
 
@@ -51,6 +52,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
     bind::bootstrap(m);
     bind::joint(m);
     bind::joint_states(m);
+    bind::joint_stream(m);
     bind::slices(m);
 
     m.attr("version") = DQCORE_VERSION;

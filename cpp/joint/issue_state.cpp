@@ -87,9 +87,9 @@ std::vector<IssueRows> joined(std::vector<IssueRows>& a, std::vector<IssueRows>&
 }
 
 // Marks the `take` rows with the least score.
-void mark_lowest(const ZeroedVector<double>& score, int64_t take, ZeroedVector<uint8_t>& mask) {
-    std::vector<Candidate> rows(score.size());
-    for (size_t i = 0; i < score.size(); ++i) rows[i] = {-score[i], static_cast<int64_t>(i)};
+void mark_lowest(Vector<const double> score, int64_t take, ZeroedVector<uint8_t>& mask) {
+    std::vector<Candidate> rows(static_cast<size_t>(score.size));
+    for (int64_t i = 0; i < score.size; ++i) rows[static_cast<size_t>(i)] = {-score[i], i};
     if (take > 0) joint::keep_best(rows, take);
     for (int64_t i = 0; i < take; ++i)
         mask[static_cast<size_t>(rows[static_cast<size_t>(i)].row)] = 1;
@@ -97,7 +97,7 @@ void mark_lowest(const ZeroedVector<double>& score, int64_t take, ZeroedVector<u
 
 // Rows that the selections of a prune filter name, less those whose label is as probable as any.
 void mark_selected(const IssuePlan& plan, const std::vector<std::vector<Candidate>>& best,
-                   const ZeroedVector<uint8_t>& flags, ZeroedVector<uint8_t>& mask) {
+                   Vector<const uint8_t> flags, ZeroedVector<uint8_t>& mask) {
     enum : uint8_t { kByRate = 1, kByClass = 2 };
     const uint8_t wanted = plan.options.filter == Filter::kBoth           ? kByRate | kByClass
                            : plan.options.filter == Filter::kPruneByClass ? kByClass
@@ -105,24 +105,30 @@ void mark_selected(const IssuePlan& plan, const std::vector<std::vector<Candidat
     for (size_t k = 0; k + 1 < plan.first.size(); ++k)
         for (auto s = static_cast<size_t>(plan.first[k]);
              s < static_cast<size_t>(plan.first[k + 1]); ++s)
-            for (const Candidate& c : best[s])
+            for (const Candidate& c : best[s]) {
+                if (c.row >= flags.size) throw std::invalid_argument("rows are missing");
                 mask[static_cast<size_t>(c.row)] |=
                     static_cast<size_t>(plan.rival[s]) == k ? kByClass : kByRate;
-    for (size_t i = 0; i < mask.size(); ++i)
-        mask[i] = mask[i] == wanted && !(flags[i] & joint::kAsGiven);
+            }
+    for (int64_t i = 0; i < flags.size; ++i) {
+        uint8_t& marked = mask[static_cast<size_t>(i)];
+        marked = marked == wanted && !(flags[i] & joint::kAsGiven);
+    }
 }
 
-void mark(const IssueState& state, const IssueRows& rows, ZeroedVector<uint8_t>& mask) {
+void mark(const IssueState& state, const IssueColumns& rows, ZeroedVector<uint8_t>& mask) {
     const Filter filter = state.plan.options.filter;
-    if (joint::prunes(filter)) return mark_selected(state.plan, state.best, rows.flags, mask);
+    const Vector<const uint8_t> flags{rows.flags.data, rows.flags.size};
+    if (joint::prunes(filter)) return mark_selected(state.plan, state.best, flags, mask);
     const uint8_t flag =
         filter == Filter::kPredictedNeqGiven ? joint::kOtherArgmax : joint::kOffDiagonal;
     if (joint::selects_low(filter)) {
-        const auto take = std::count_if(rows.flags.begin(), rows.flags.end(),
+        const auto take = std::count_if(flags.data, flags.data + flags.size,
                                         [&](uint8_t f) { return (f & flag) != 0; });
-        return mark_lowest(rows.low_score.empty() ? rows.quality : rows.low_score, take, mask);
+        const Vector<double>& score = rows.low_score.size == 0 ? rows.quality : rows.low_score;
+        return mark_lowest({score.data, score.size}, take, mask);
     }
-    for (size_t i = 0; i < mask.size(); ++i) mask[i] = (rows.flags[i] & flag) != 0;
+    for (int64_t i = 0; i < flags.size; ++i) mask[static_cast<size_t>(i)] = (flags[i] & flag) != 0;
 }
 
 // An unsigned number that orders as the score does; -0 and 0 are one.
@@ -134,7 +140,7 @@ uint64_t order_bits(double score) {
 
 // The marked rows by score, ties to the lower row: a radix sort, byte by byte from the lowest, each
 // pass stable; a byte that all scores share needs no pass.
-std::vector<int64_t> ranked(const ZeroedVector<uint8_t>& mask, const ZeroedVector<double>& score) {
+std::vector<int64_t> ranked(const ZeroedVector<uint8_t>& mask, Vector<const double> score) {
     struct Item {
         uint64_t bits;
         int64_t row;
@@ -145,7 +151,7 @@ std::vector<int64_t> ranked(const ZeroedVector<uint8_t>& mask, const ZeroedVecto
     std::vector<std::array<size_t, kValues>> counts(kBytes);
     for (size_t i = 0; i < mask.size(); ++i) {
         if (!mask[i]) continue;
-        const uint64_t bits = order_bits(score[i]);
+        const uint64_t bits = order_bits(score[static_cast<int64_t>(i)]);
         items.push_back({bits, static_cast<int64_t>(i)});
         for (size_t b = 0; b < kBytes; ++b) ++counts[b][bits >> 8 * b & 0xff];
     }
@@ -174,14 +180,16 @@ void check_piece(const IssueRows& piece, int64_t earliest, uint64_t n_classes) {
 
 // Every candidate is a row that has been seen, in order, none too many: finish relies on it.
 void check_best(const std::vector<Candidate>& best, int64_t take,
-                const std::vector<IssueRows>& pieces) {
+                const std::vector<IssueRows>& pieces, bool rows_elsewhere) {
     if (static_cast<int64_t>(best.size()) > take) StateReader::fail("too many candidates");
     for (size_t i = 0; i < best.size(); ++i) {
         const auto piece =
             std::upper_bound(pieces.begin(), pieces.end(), best[i].row,
                              [](int64_t row, const IssueRows& rows) { return row < rows.start; });
-        if (!std::isfinite(best[i].key) || piece == pieces.begin() ||
-            best[i].row >= std::prev(piece)->end() ||
+        const bool seen = rows_elsewhere
+                              ? best[i].row >= 0
+                              : piece != pieces.begin() && best[i].row < std::prev(piece)->end();
+        if (!std::isfinite(best[i].key) || !seen ||
             (i > 0 && !joint::kBetter(best[i - 1], best[i])))
             StateReader::fail("a candidate out of place");
     }
@@ -254,13 +262,20 @@ Issues IssueState::finish() && {
     }
     Issues issues;
     if (pieces.empty()) return issues;
-    IssueRows& rows = pieces[0];
-    issues.mask.resize(rows.suggested.size());
-    mark(*this, rows, issues.mask);
-    issues.indices = ranked(issues.mask, rows.quality);
+    IssueRows rows = std::move(pieces[0]);
+    issues = dqcore::finish(std::move(*this), joint::columns_of(rows));
     issues.quality = std::move(rows.quality);
     issues.suggested = std::move(rows.suggested);
-    issues.row_sums = row_sums;
+    return issues;
+}
+
+Issues finish(IssueState state, const IssueColumns& rows) {
+    Issues issues;
+    issues.mask.resize(static_cast<size_t>(rows.flags.size));
+    mark(state, rows, issues.mask);
+    state.best = {};  // as large as what follows
+    issues.indices = ranked(issues.mask, {rows.quality.data, rows.quality.size});
+    issues.row_sums = state.row_sums;
     return issues;
 }
 
@@ -296,7 +311,7 @@ std::string IssueState::to_bytes() const {
     return std::move(writer).finish();
 }
 
-IssueState IssueState::from_bytes(std::string_view bytes) {
+IssueState IssueState::from_bytes(std::string_view bytes, bool rows_elsewhere) {
     StateReader reader(bytes, StateKind::kIssue);
     IssueState state(read_plan(reader));
     const uint64_t n_classes = state.plan.thresholds.size();
@@ -319,7 +334,7 @@ IssueState IssueState::from_bytes(std::string_view bytes) {
     for (size_t s = 0; s < state.best.size(); ++s) {
         const auto n = static_cast<uint64_t>(reader.get<int64_t>());
         state.best[s] = reader.get_vector<Candidate>(n);
-        check_best(state.best[s], state.plan.take[s], state.pieces);
+        check_best(state.best[s], state.plan.take[s], state.pieces, rows_elsewhere);
     }
     state.row_sums.off = reader.get<int64_t>();
     state.row_sums.worst_row = reader.get<int64_t>();

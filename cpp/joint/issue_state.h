@@ -29,6 +29,14 @@ inline bool has_low_score(const IssueOptions& options) {
            (options.adjust || options.rank_by != low_quality(options.filter));
 }
 
+inline IssueColumns columns_of(IssueRows& rows) {
+    const auto n = static_cast<int64_t>(rows.flags.size());
+    return {{rows.quality.data(), n},
+            {rows.low_score.data(), static_cast<int64_t>(rows.low_score.size())},
+            {rows.suggested.data(), n},
+            {rows.flags.data(), n}};
+}
+
 // A type, not a function: the sorts then compare in line.
 struct Better {
     bool operator()(const Candidate& a, const Candidate& b) const {

@@ -2,87 +2,26 @@
 // rows seen so far. Nothing of size n x K is copied or sorted.
 #include <algorithm>
 #include <functional>
-#include <limits>
 #include <stdexcept>
 #include <utility>
 
-#include "joint/issue_state.h"
-#include "joint/pass.h"
-#include "joint/quality.h"
+#include "joint/issue_pass.h"
 #include "joint/selections.h"
 
 namespace dqcore {
 namespace cpu {
 namespace {
 
-class IssuePass {
-public:
-    IssuePass(const IssuePlan& plan, const JointInput& in, int64_t row_start, IssueRows& rows)
-        : plan_(plan),
-          in_(in),
-          n_classes_(static_cast<int64_t>(plan.thresholds.size())),
-          rows_(rows),
-          score_(plan.options.rank_by, n_classes_,
-                 plan.options.adjust ? plan.thresholds : std::vector<double>()),
-          low_score_(joint::low_quality(plan.options.filter), n_classes_, {}),
-          selects_(!plan.take.empty()) {
-        const auto n = static_cast<size_t>(in.labels.size);
-        rows.start = row_start;
-        rows.quality.resize(n);
-        rows.suggested.resize(n);
-        rows.flags.resize(n);
-        if (joint::has_low_score(plan.options)) rows.low_score.resize(n);
-    }
-
-    bool wants_runner_up() const {
-        return score_.wants_runner_up() ||
-               (!rows_.low_score.empty() && low_score_.wants_runner_up());
-    }
-
-    template <class T>
-    void operator()(const joint::Block<T>& block, std::vector<joint::ClassRow>& others) {
-        for (int64_t r = 0; r < block.n; ++r) {
-            const int64_t i = block.begin + r;
-            const auto at = static_cast<size_t>(i);
-            const int64_t label = joint::label_at(in_.labels, i, n_classes_);
-            const T* p = block.row(r);
-            const T runner_up = block.runner_up_of(r);
-            const int64_t argmax = block.argmax[r];
-            rows_.quality[at] = score_(p, label, argmax, runner_up);
-            if (!rows_.low_score.empty())
-                rows_.low_score[at] = low_score_(p, label, argmax, runner_up);
-            rows_.suggested[at] = block.argmax[r];
-            rows_.flags[at] = flags(p, label, argmax, block.guess[r]);
-            if (selects_ && argmax != label) others.push_back({static_cast<int32_t>(label), i});
-        }
-    }
-
-private:
-    // Whether the given label would be the argmax if it were 1e-6 more probable.
-    template <class T>
-    static bool as_given(const T* p, int64_t label, int64_t argmax) {
-        if (label == argmax) return true;
-        const double raised = static_cast<double>(p[label]) + kTolerance;
-        const auto top = static_cast<double>(p[argmax]);
-        return raised > top || (raised == top && label < argmax);
-    }
-
-    template <class T>
-    uint8_t flags(const T* p, int64_t label, int64_t argmax, int64_t guess) const {
-        if (as_given(p, label, argmax)) return joint::kAsGiven;
-        uint8_t result = 0;
-        if (guess >= 0 && guess != label) result |= joint::kOffDiagonal;
-        if (argmax != label) result |= joint::kOtherArgmax;
-        return result;
-    }
-
-    const IssuePlan& plan_;
-    const JointInput& in_;
-    const int64_t n_classes_;
-    IssueRows& rows_;
-    const joint::Scorer score_, low_score_;
-    const bool selects_;
-};
+IssueRows new_rows(const IssueOptions& options, int64_t start, int64_t size) {
+    const auto n = static_cast<size_t>(size);
+    IssueRows rows;
+    rows.start = start;
+    rows.quality.resize(n);
+    rows.suggested.resize(n);
+    rows.flags.resize(n);
+    if (joint::has_low_score(options)) rows.low_score.resize(n);
+    return rows;
+}
 
 // Rows of each given class.
 std::vector<int64_t> count_classes(const JointInput& in, const Run& run) {
@@ -105,9 +44,11 @@ std::vector<int64_t> count_classes(const JointInput& in, const Run& run) {
 
 void update(IssueState& state, const JointInput& in, int64_t row_start, const Run& run) {
     IssueState fresh(state.plan);
-    if (in.labels.size > 0) fresh.pieces.emplace_back();
-    IssueRows none;
-    IssuePass pass(state.plan, in, row_start, in.labels.size > 0 ? fresh.pieces[0] : none);
+    if (in.labels.size > 0)
+        fresh.pieces.push_back(new_rows(state.plan.options, row_start, in.labels.size));
+    const bool selects = !state.plan.take.empty();
+    const joint::IssuePass pass(
+        state.plan, in, in.labels.size > 0 ? joint::columns_of(fresh.pieces[0]) : IssueColumns{});
     joint::ScanOptions options;
     options.thresholds = state.plan.thresholds;
     options.collision = state.plan.options.collision;
@@ -115,10 +56,14 @@ void update(IssueState& state, const JointInput& in, int64_t row_start, const Ru
     std::vector<std::vector<joint::ClassRow>> others(static_cast<size_t>(run.threads));
     joint::scan_rows(in.pred_probs, options, run, "issues", fresh.row_sums,
                      [&](const auto& block, const Worker& worker) {
-                         pass(block, others[static_cast<size_t>(worker.id)]);
+                         auto& mine = others[static_cast<size_t>(worker.id)];
+                         pass(block, [&](const auto*, int64_t label, int64_t row, int64_t argmax) {
+                             if (selects && argmax != label)
+                                 mine.push_back({static_cast<int32_t>(label), row});
+                         });
                      });
     if (fresh.row_sums.off > 0) fresh.row_sums.worst_row += row_start;
-    if (!fresh.plan.take.empty() && in.labels.size > 0) joint::select_best(fresh, in, others, run);
+    if (selects && in.labels.size > 0) joint::select_best(fresh, in, others, run);
     state.merge(std::move(fresh));
 }
 

@@ -156,6 +156,13 @@ struct IssueRows {
     int64_t end() const { return start + static_cast<int64_t>(suggested.size()); }
 };
 
+// The same where the caller keeps the rows: all of one size, but low_score, which is empty where nothing asks for it.
+struct IssueColumns {
+    Vector<double> quality, low_score;
+    Vector<int32_t> suggested;
+    Vector<uint8_t> flags;
+};
+
 struct Issues {
     ZeroedVector<uint8_t> mask;
     std::vector<int64_t> indices;
@@ -172,13 +179,18 @@ struct IssueState {
     // Throws std::invalid_argument where the rows seen are not 0 .. n - 1.
     Issues finish() &&;
     std::string to_bytes() const;
-    static IssueState from_bytes(std::string_view bytes);
+    // `rows_elsewhere`: the caller keeps the rows, so candidates are of rows that no piece has.
+    static IssueState from_bytes(std::string_view bytes, bool rows_elsewhere = false);
 
     IssuePlan plan;
     std::vector<IssueRows> pieces;             // by start, never adjacent
     std::vector<std::vector<Candidate>> best;  // for each selection, at most `take`, in no order
     RowSums row_sums;
 };
+
+// Of a state without pieces, whose n rows the caller has kept: mask and indices. Throws
+// std::invalid_argument where a candidate is not one of them.
+Issues finish(IssueState state, const IssueColumns& rows);
 
 }  // namespace dqcore
 

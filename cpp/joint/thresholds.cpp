@@ -1,10 +1,11 @@
 // Thresholds: a gather of each row's probability of its given label. Sums are integers, so that
 // any split of the rows over threads, files and machines gives the same thresholds.
+#include "joint/thresholds.h"
+
 #include <algorithm>
 #include <stdexcept>
 
 #include "base/bytes.h"
-#include "joint/pass.h"
 
 namespace dqcore {
 namespace {
@@ -163,14 +164,7 @@ joint::Faults add_rows(ThresholdState& state, const JointInput& in, const Run& r
     parallel_rows(run, "thresholds", in.labels.size, kChunkRows,
                   [&](int64_t begin, int64_t end, const Worker& worker) {
                       const auto id = static_cast<size_t>(worker.id);
-                      switch (in.pred_probs.type) {
-                          case Float::kFloat16:
-                              return gather<uint16_t>(in, begin, end, states[id], faults[id]);
-                          case Float::kFloat32:
-                              return gather<float>(in, begin, end, states[id], faults[id]);
-                          case Float::kFloat64:
-                              return gather<double>(in, begin, end, states[id], faults[id]);
-                      }
+                      joint::add_rows(in, begin, end, states[id], faults[id]);
                   });
     joint::Faults all;
     for (size_t w = 0; w < workers; ++w) {
@@ -190,6 +184,18 @@ void update(ThresholdState& state, const JointInput& in, const Run& run) {
 }
 
 }  // namespace cpu
+
+void joint::add_rows(const JointInput& in, int64_t begin, int64_t end, ThresholdState& state,
+                     Faults& faults) {
+    switch (in.pred_probs.type) {
+        case Float::kFloat16:
+            return cpu::gather<uint16_t>(in, begin, end, state, faults);
+        case Float::kFloat32:
+            return cpu::gather<float>(in, begin, end, state, faults);
+        case Float::kFloat64:
+            return cpu::gather<double>(in, begin, end, state, faults);
+    }
+}
 
 std::vector<double> joint::data_thresholds(const JointInput& in, const Run& run) {
     ThresholdState state(in.pred_probs.cols, in.weights.data != nullptr);

@@ -5,7 +5,6 @@ from ._groups import Gap, GroupMetrics
 
 # `audit` is a folder of modules too; the name belongs to the function, see audit/__init__.py.
 from .audit.audit import audit
-from .audit.errors import CorruptFileError
 from .audit.result import Audit
 from .audit.versions import show_versions
 from .bootstrap import Interval, JointIntervals, bootstrap_joint, confident_classes
@@ -46,6 +45,7 @@ from .slices import (
     find_slices,
     slice_errors,
 )
+from .sources import CorruptFileError, Source, SourceChangedError
 
 __all__ = [
     "Audit",
@@ -80,6 +80,8 @@ __all__ = [
     "SliceState",
     "SliceTable",
     "SliceVerdict",
+    "Source",
+    "SourceChangedError",
     "StratifiedEstimate",
     "ThresholdState",
     "audit",

@@ -117,6 +117,26 @@ def label_issues(
     threads: int,
     progress: _Progress,
 ) -> _Issues: ...
+def add_thresholds(
+    state: ThresholdState,
+    labels: _Int32,
+    pred_probs: NDArray[np.floating],
+    weights: _Float64 | None,
+) -> None: ...
+def add_joint(
+    state: JointState,
+    labels: _Int32,
+    pred_probs: NDArray[np.floating],
+    weights: _Float64 | None,
+) -> _RowSums: ...
+def finish_issues(
+    state: IssueState,
+    quality: _Float64,
+    low_score: _Float64,
+    suggested: _Int32,
+    flags: NDArray[np.uint8],
+) -> tuple[NDArray[np.bool_], _Int64, _RowSums]: ...
+def selections_from_bytes(data: bytes) -> IssueState: ...
 def bootstrap_joint(
     labels: _Int32,
     pred_probs: NDArray[np.floating],
@@ -209,6 +229,22 @@ class IssueState:
     def from_bytes(data: bytes) -> IssueState: ...
     @property
     def n_classes(self) -> int: ...
+
+class IssueStream:
+    def __init__(self, like: IssueState) -> None: ...
+    def add(
+        self,
+        labels: _Int32,
+        pred_probs: NDArray[np.floating],
+        row_start: int,
+        quality: _Float64,
+        low_score: _Float64,
+        suggested: _Int32,
+        flags: NDArray[np.uint8],
+    ) -> None: ...
+    def close(self) -> IssueState: ...
+    @property
+    def wants_low_score(self) -> bool: ...
 
 # ---- slices ----
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _backend, _check, joint_pieces
+from . import _backend, _check, joint_passes, sources
 from .joint_options import (
     COLLISIONS,
     PRUNE_FILTERS,
@@ -16,10 +16,12 @@ from .joint_options import (
     check_adjust,
     inputs,
     issue_options,
+    rows_inputs,
     threshold_values,
     warn_row_sums,
 )
 from .joint_results import ConfidentJoint, LabelIssues
+from .passes import check_executor
 
 
 def confident_joint(
@@ -34,6 +36,7 @@ def confident_joint(
     threads: int = 0,
     progress: _check.Progress = None,
     memory_limit: int | str | None = None,
+    executor: object = None,
 ) -> ConfidentJoint:
     """Count the rows of each given class that confidently belong to each true class.
 
@@ -43,9 +46,10 @@ def confident_joint(
     Parameters
     ----------
     labels : (n,) whole numbers in [0, n_classes), or strings
-        Given labels.
+        Given labels, or the path of a file that holds them.
     pred_probs : (n, n_classes) float16, float32 or float64
-        Out-of-sample predicted probabilities, in any memory layout; not copied.
+        Out-of-sample predicted probabilities, in any memory layout; not copied. Or a path or a `Source`, read in
+        blocks: they need not fit in memory.
     thresholds : (n_classes,) numbers, optional
         Thresholds to use instead of the classes' means.
     collision : {"argmax", "confident"}
@@ -58,9 +62,13 @@ def confident_joint(
     backend, threads, progress
         As everywhere: where to run, on how many threads (0: all), and a callable (stage, done, total).
     memory_limit : int or str, optional
-        Bytes, or such as "2GB", that the call's tables of classes and its pieces of `pred_probs` may hold: the rows are
-        read in pieces, and the pages of a memory-mapped `pred_probs` given back after each. Some 20 bytes a row come on
-        top, and with row weights a table for each thread. The result is the same to the bit.
+        Bytes, or such as "2GB", that the call's tables of classes and its blocks of `pred_probs` may hold; the pages of
+        a memory-mapped array are given back. Labels in memory, results and up to 50 bytes for each row that a filter
+        takes come on top. The result is the same to the bit.
+    executor : optional
+        What has `submit(function, *arguments)`, such as those of concurrent.futures or of a Dask client: ranges of the
+        rows of a path or a source are counted there, each with `memory_limit` and on `threads` (0: one). The result is
+        the same to the bit.
 
     Returns
     -------
@@ -71,6 +79,9 @@ def confident_joint(
     TypeError, ValueError
         Where an argument does not fit, naming it with the first bad row, its value and how many there are: a label
         out of range, a probability that is NaN or outside [-1e-6, 1 + 1e-6], a negative weight, lengths that differ.
+    OSError
+        Where a file cannot be read: CorruptFileError where it does not hold what it says, SourceChangedError where it
+        is not what it was when the call began.
     BackendError
         Where the backend cannot run.
 
@@ -95,22 +106,54 @@ def confident_joint(
     array([0.85, 0.55])
     """
     module = _backend.load(backend, labels, pred_probs)
-    y, p, names = inputs(labels, pred_probs, class_names)
+    y, p, names = rows_inputs(labels, pred_probs, class_names)
     t = None if thresholds is None else threshold_values("thresholds", thresholds, p.shape[1])
     _check.choice("collision", collision, COLLISIONS)
+    weights = sources.loaded("weights", weights)
     w = None if weights is None else _check.weights("weights", weights, len(y))
-    threads, progress = _check.run_options(threads, progress)
-    limit = _check.memory("memory_limit", memory_limit)
-    run: dict[str, Any] = {"threads": threads, "progress": progress}
-    options: dict[str, Any] = {"thresholds": t, "collision": collision, "weights": w}
-    if limit is None or not hasattr(module, "JointState"):
-        result = module.confident_joint(y, p, **options, **run)
+    rows = _rows(module, y, p, w, threads, progress, memory_limit, executor)
+    if isinstance(rows, joint_passes.Rows):
+        result = joint_passes.confident_joint(rows, thresholds=t, collision=collision)
     else:
-        pieces = joint_pieces.Pieces(y, p, limit, run, weighted=w is not None)
-        result = joint_pieces.confident_joint(module, pieces, **options)
+        result = module.confident_joint(
+            y,
+            rows,
+            thresholds=t,
+            collision=collision,
+            weights=w,
+            threads=threads,
+            progress=progress,
+        )
     counts, found, class_counts, class_weights, row_sums = result
     warn_row_sums(row_sums)
     return ConfidentJoint(counts, found, class_counts, class_weights, names)
+
+
+def _rows(
+    module: Any,  # noqa: ANN401
+    labels: NDArray[np.int32],
+    pred_probs: NDArray[Any] | sources.Source,
+    weights: NDArray[np.float64] | None,
+    threads: object,
+    progress: object,
+    memory_limit: object,
+    executor: object,
+) -> Any:  # noqa: ANN401
+    """Return the rows to go over in blocks, or the probabilities as an array where blocks are not wanted."""
+    count, tell = _check.run_options(threads, progress)
+    limit = _check.memory("memory_limit", memory_limit)
+    check_executor(executor)
+    if not joint_passes.supports(module):
+        if executor is not None:
+            raise ValueError("executor needs backend='cpu'")
+        return pred_probs._load() if isinstance(pred_probs, sources.Source) else pred_probs
+    if isinstance(pred_probs, sources.Source):
+        source = pred_probs
+    elif limit is None and executor is None:
+        return pred_probs
+    else:
+        source = sources.ArrayRows(pred_probs)
+    return joint_passes.Rows(module, labels, source, limit, count, tell, weights, executor)
 
 
 def label_quality(
@@ -190,12 +233,13 @@ def label_issues(
     threads: int = 0,
     progress: _check.Progress = None,
     memory_limit: int | str | None = None,
+    executor: object = None,
 ) -> LabelIssues:
     """Find the rows whose given label is likely wrong, worst first.
 
     Parameters
     ----------
-    labels, pred_probs, class_names, backend, threads, progress, memory_limit
+    labels, pred_probs, class_names, backend, threads, progress, memory_limit, executor
         As for `confident_joint`.
     filter_by : str
         How rows are chosen. By the calibrated joint: "prune_by_noise_rate" takes, for each given class k and true
@@ -229,6 +273,8 @@ def label_issues(
     ------
     TypeError, ValueError
         As for `confident_joint`, and where options do not go together.
+    OSError
+        As for `confident_joint`.
     BackendError
         Where the backend cannot run.
 
@@ -252,7 +298,7 @@ def label_issues(
     'cat'
     """
     module = _backend.load(backend, labels, pred_probs)
-    y, p, names = inputs(labels, pred_probs, class_names)
+    y, p, names = rows_inputs(labels, pred_probs, class_names)
     options = issue_options(
         p.shape[1],
         "pred_probs",
@@ -265,18 +311,14 @@ def label_issues(
         adjust,
     )
     calibrated = None if joint is None else calibrated_counts(joint, p.shape[1])
-    threads, progress = _check.run_options(threads, progress)
-    limit = _check.memory("memory_limit", memory_limit)
-    run: dict[str, Any] = {"threads": threads, "progress": progress}
-    if limit is None or not hasattr(module, "IssueState"):
-        result = module.label_issues(y, p, joint=calibrated, **options, **run)
+    rows = _rows(module, y, p, None, threads, progress, memory_limit, executor)
+    if isinstance(rows, joint_passes.Rows):
+        result = joint_passes.label_issues(
+            rows, joint=calibrated, options=options, prunes=filter_by in PRUNE_FILTERS
+        )
     else:
-        result = joint_pieces.label_issues(
-            module,
-            joint_pieces.Pieces(y, p, limit, run),
-            joint=calibrated,
-            options=options,
-            prunes=filter_by in PRUNE_FILTERS,
+        result = module.label_issues(
+            y, rows, joint=calibrated, threads=threads, progress=progress, **options
         )
     mask, indices, quality, suggested, row_sums = result
     warn_row_sums(row_sums)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
+from . import _check, sources
 from .joint_results import ConfidentJoint
 
 COLLISIONS = ("argmax", "confident")
@@ -32,6 +32,26 @@ def inputs(
     codes, names = _check.encode_labels("labels", labels, class_names, p.shape[1], counted_by=name)
     _check.same_length("labels", len(codes), name, len(p))
     return codes, p, names
+
+
+def rows_inputs(
+    labels: object, pred_probs: object, class_names: object = None
+) -> tuple[NDArray[np.int32], NDArray[Any] | sources.Source, tuple[str, ...] | None]:
+    """Return what `inputs` does, but probabilities that are a path or a source as a source."""
+    labels = sources.loaded("labels", labels)
+    source = sources.found("pred_probs", pred_probs)
+    if source is None:
+        return inputs(labels, pred_probs, class_names)
+    want = "(n, n_classes) float16, float32 or float64"
+    if len(source.shape) != 2 or source.shape[1] == 0:
+        raise ValueError(f"pred_probs must be {want}, got shape {source.shape} in {source.name}")
+    if source.dtype not in (np.float16, np.float32, np.float64):
+        raise TypeError(f"pred_probs must be {want}, got {source.dtype} in {source.name}")
+    codes, names = _check.encode_labels(
+        "labels", labels, class_names, source.shape[1], counted_by="pred_probs"
+    )
+    _check.same_length("labels", len(codes), "pred_probs", len(source))
+    return codes, source, names
 
 
 def threshold_values(name: str, value: object, n_classes: int | None) -> NDArray[np.float64]:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _foreign
-from .errors import CorruptFileError
-from .load import default_limit, regular_file
+from ..sources import CorruptFileError
+from ..sources.files import regular_file
+from .load import default_limit
 from .text import printable
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

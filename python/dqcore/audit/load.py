@@ -11,7 +11,6 @@ import errno
 import lzma
 import math
 import os
-import stat
 import struct
 import zipfile
 import zlib
@@ -25,7 +24,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from .errors import CorruptFileError
+from ..sources import CorruptFileError
+from ..sources.files import regular_file
 from .text import printable
 
 # Python literals in a .npy header cost more to parse than they take to store; NumPy's own bound.
@@ -135,17 +135,6 @@ def read_npy(path: str | os.PathLike[str], limit: int | None = None) -> NDArray[
         size = os.fstat(file.fileno()).st_size
         most = default_limit() if limit is None else limit
         return _read_npy(file, size, printable(path, 200), most)
-
-
-@contextmanager
-def regular_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to read, and nothing else: no FIFO, no device, no folder."""
-    # Without O_NONBLOCK the open itself would wait for ever on a FIFO.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        yield file
 
 
 def _read_npy(stream: IO[bytes], size: int, where: str, limit: int) -> NDArray[Any]:

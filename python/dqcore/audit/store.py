@@ -23,9 +23,9 @@ from ..consistent import PAIR, ConsistentNoise
 from ..joint_results import ConfidentJoint
 from ..knn import KnnDisagreement, KnnGraph
 from ..slices import SliceTable
+from ..sources import CorruptFileError
 from . import html, table
 from . import save as folders
-from .errors import CorruptFileError
 from .findings import ISSUES_DTYPE
 from .labels import NoiseIntervals
 from .load import read_npy

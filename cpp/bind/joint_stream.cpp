@@ -1,0 +1,122 @@
+// The joint room's streams for Python: of the CPU alone. A call takes one block of rows, on the thread that calls it.
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "bind/array.h"
+#include "joint/issue_state.h"
+#include "joint/stream.h"
+
+namespace dqcore::bind {
+namespace {
+
+using Weights = std::optional<Array<double>>;
+
+JointInput block_of(const Array<int32_t>& labels, const py::array& pred_probs,
+                    const Weights& weights, size_t n_classes) {
+    JointInput in{vector(labels), strided_matrix(pred_probs), {}};
+    if (weights) in.weights = vector(*weights);
+    if (in.labels.size != in.pred_probs.rows || (weights && in.weights.size != in.pred_probs.rows))
+        throw py::value_error("labels, pred_probs and weights differ in rows");
+    if (static_cast<size_t>(in.pred_probs.cols) != n_classes)
+        throw py::value_error("pred_probs has another number of classes");
+    return in;
+}
+
+template <class T>
+Vector<T> filled(Array<T>& a, int64_t size) {
+    if (vector(a).size != size) throw py::value_error("columns differ in rows");
+    return {a.mutable_data(), size};
+}
+
+IssueColumns columns_of(Array<double>& quality, Array<double>& low_score, Array<int32_t>& suggested,
+                        Array<uint8_t>& flags, int64_t n, bool wants_low_score) {
+    return {filled(quality, n), filled(low_score, wants_low_score ? n : 0), filled(suggested, n),
+            filled(flags, n)};
+}
+
+py::tuple row_sums_of(const RowSums& sums) {
+    return py::make_tuple(sums.off, sums.worst_row, sums.worst_sum);
+}
+
+void add_thresholds(ThresholdState& state, const Array<int32_t>& labels,
+                    const py::array& pred_probs, const Weights& weights) {
+    const JointInput in =
+        block_of(labels, pred_probs, weights, static_cast<size_t>(state.n_classes));
+    if (state.weighted != weights.has_value())
+        throw py::value_error("weights are with all rows or with none");
+    const py::gil_scoped_release release;
+    cpu::add(state, in);
+}
+
+py::tuple add_joint(JointState& state, const Array<int32_t>& labels, const py::array& pred_probs,
+                    const Weights& weights) {
+    const JointInput in = block_of(labels, pred_probs, weights, state.thresholds.size());
+    if (state.weighted != weights.has_value())
+        throw py::value_error("weights are with all rows or with none");
+    RowSums sums;
+    {
+        const py::gil_scoped_release release;
+        sums = cpu::add(state, in);
+    }
+    return row_sums_of(sums);
+}
+
+void add_issues(cpu::IssueStream& stream, const Array<int32_t>& labels, const py::array& pred_probs,
+                int64_t row_start, Array<double>& quality, Array<double>& low_score,
+                Array<int32_t>& suggested, Array<uint8_t>& flags) {
+    const JointInput in = block_of(labels, pred_probs, {}, stream.plan().thresholds.size());
+    const IssueColumns rows = columns_of(quality, low_score, suggested, flags, in.labels.size,
+                                         joint::has_low_score(stream.plan().options));
+    const py::gil_scoped_release release;
+    stream.add(in, row_start, rows);
+}
+
+// What `state` holds is taken.
+py::tuple finish_issues(IssueState& state, Array<double>& quality, Array<double>& low_score,
+                        Array<int32_t>& suggested, Array<uint8_t>& flags) {
+    const int64_t n = vector(flags).size;
+    const IssueColumns rows = columns_of(quality, low_score, suggested, flags, n,
+                                         joint::has_low_score(state.plan.options));
+    Issues issues;
+    {
+        const py::gil_scoped_release release;
+        issues = finish(std::move(state), rows);
+    }
+    const auto flagged = static_cast<int64_t>(issues.indices.size());
+    return py::make_tuple(
+        taken<uint8_t>(std::move(issues.mask), {n}).attr("view")(py::dtype("bool")),
+        taken<int64_t>(std::move(issues.indices), {flagged}), row_sums_of(issues.row_sums));
+}
+
+}  // namespace
+
+void joint_stream(py::module_& m) {
+    m.def("add_thresholds", &add_thresholds, py::arg("state"), py::arg("labels").noconvert(),
+          py::arg("pred_probs").noconvert(), py::arg("weights").noconvert());
+    m.def("add_joint", &add_joint, py::arg("state"), py::arg("labels").noconvert(),
+          py::arg("pred_probs").noconvert(), py::arg("weights").noconvert());
+    py::class_<cpu::IssueStream>(m, "IssueStream")
+        .def(py::init([](const IssueState& like) { return cpu::IssueStream(like.plan); }),
+             py::arg("like"))
+        .def("add", &add_issues, py::arg("labels").noconvert(), py::arg("pred_probs").noconvert(),
+             py::arg("row_start"), py::arg("quality").noconvert(), py::arg("low_score").noconvert(),
+             py::arg("suggested").noconvert(), py::arg("flags").noconvert())
+        .def("close", [](cpu::IssueStream& self) { return std::move(self).close(); })
+        .def_property_readonly("wants_low_score", [](const cpu::IssueStream& self) {
+            return joint::has_low_score(self.plan().options);
+        });
+    m.def("finish_issues", &finish_issues, py::arg("state"), py::arg("quality").noconvert(),
+          py::arg("low_score").noconvert(), py::arg("suggested").noconvert(),
+          py::arg("flags").noconvert());
+    m.def(
+        "selections_from_bytes",
+        [](const py::bytes& data) {
+            return IssueState::from_bytes(std::string_view(data), /*rows_elsewhere=*/true);
+        },
+        py::arg("data"));
+}
+
+}  // namespace dqcore::bind

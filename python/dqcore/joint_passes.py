@@ -1,0 +1,326 @@
+"""Confident learning over sources: three passes over blocks of rows, with the bits of one call on them all."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _backend, _check
+from .passes import Passes, results, spans
+from .sources import ArrayRows, Source
+
+_BASE_BYTES = 1 << 20  # what workers hold, and some
+_TOLERANCE = 1e-6  # of a probability outside [0, 1], as the kernels'
+
+RowSums = tuple[int, int, float]
+
+
+def supports(module: ModuleType) -> bool:
+    """Return whether `module` counts rows in blocks."""
+    return hasattr(module, "IssueStream")
+
+
+@dataclass
+class Rows:
+    """Labels and probabilities, and how to go over them.
+
+    Attributes
+    ----------
+    labels, weights
+        In memory, checked.
+    source
+        Of the probabilities.
+    limit, threads, progress, executor
+        As the callers of `confident_joint` give them, checked.
+    """
+
+    module: ModuleType
+    labels: NDArray[np.int32]
+    source: Source
+    limit: int | None
+    threads: int
+    progress: _check.Progress
+    weights: NDArray[np.float64] | None = None
+    executor: Any = None
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that the tables of classes alone would break, and arrays where paths are wanted."""
+        n_classes = self.source.shape[1]
+        table = n_classes**2 * (8 + (16 if self.weights is not None else 0))
+        # The counts of all rows and calibrated ones; then those of each worker.
+        fixed = 2 * table + _BASE_BYTES
+        least = fixed + table + self.source._row_bytes
+        if self.limit is not None and self.limit < least:
+            raise ValueError(
+                f"memory_limit must be at least {least} bytes for {n_classes} classes, got {self.limit}"
+            )
+        if self.executor is not None and isinstance(self.source, ArrayRows):
+            raise ValueError(
+                "pred_probs must be a path or a source where there is an executor: others cannot see an array"
+            )
+        threads = _backend.load("cpu").threads(self.threads)
+        self.passes = Passes(
+            self.source, self.limit, threads, self.progress, fixed=fixed, each=table
+        )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return self.source.shape[1]
+
+    def part(self, begin: int, end: int) -> Rows:
+        """Return what a task of rows [begin, end) needs, in another process."""
+        w = None if self.weights is None else self.weights[begin:end]
+        return Rows(
+            self.module, self.labels[begin:end], self.source, self.limit, self.threads or 1, None, w
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Name the module."""
+        state = self.__dict__.copy()
+        del state["module"], state["passes"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load the module."""
+        self.__dict__.update(state, module=_backend.load("cpu"))
+        self.__post_init__()
+
+
+# ---- one pass over a range of rows, in this process -----------------------------------------------
+#
+# `shift` is the number of the first row that `rows` has labels of: 0, but for a task's.
+
+
+def _count_thresholds(rows: Rows, span: tuple[int, int] | None, shift: int) -> Any:  # noqa: ANN401
+    def count(state: Any, begin: int, end: int, p: NDArray[Any]) -> None:  # noqa: ANN401
+        at = slice(begin - shift, end - shift)
+        w = None if rows.weights is None else rows.weights[at]
+        rows.module.add_thresholds(state, rows.labels[at], p, w)
+
+    def make() -> Any:  # noqa: ANN401
+        return rows.module.ThresholdState(rows.n_classes, weighted=rows.weights is not None)
+
+    return _merged(rows.passes.over("thresholds", make, count, span))
+
+
+def _count_joint(
+    rows: Rows,
+    thresholds: NDArray[np.float64],
+    collision: str,
+    span: tuple[int, int] | None,
+    shift: int,
+) -> tuple[Any, RowSums]:
+    def count(pair: list[Any], begin: int, end: int, p: NDArray[Any]) -> None:
+        at = slice(begin - shift, end - shift)
+        w = None if rows.weights is None else rows.weights[at]
+        off, worst, total = rows.module.add_joint(pair[0], rows.labels[at], p, w)
+        pair[1] = together(pair[1], (off, begin + worst, total))
+
+    def make() -> list[Any]:
+        weighted = rows.weights is not None
+        return [rows.module.JointState(thresholds, collision=collision, weighted=weighted), NO_SUMS]
+
+    pairs = rows.passes.over("joint", make, count, span)
+    sums = NO_SUMS
+    for _, more in pairs:
+        sums = together(sums, more)
+    return _merged([state for state, _ in pairs]), sums
+
+
+class Columns:
+    """What label issues tell of each row."""
+
+    def __init__(self, n: int, wants_low_score: bool) -> None:
+        self.quality = np.empty(n, np.float64)
+        self.low_score = np.empty(n if wants_low_score else 0, np.float64)
+        self.suggested = np.empty(n, np.int32)
+        self.flags = np.empty(n, np.uint8)
+
+    def all(self, at: slice = slice(None)) -> tuple[NDArray[Any], ...]:
+        """Return the columns' rows `at`, as the compiled functions take them."""
+        return self.quality[at], self.low_score[at], self.suggested[at], self.flags[at]
+
+
+def _count_issues(
+    rows: Rows,
+    like: Any,  # noqa: ANN401
+    columns: Columns,
+    span: tuple[int, int] | None,
+    shift: int,
+) -> Any:  # noqa: ANN401
+    def count(stream: Any, begin: int, end: int, p: NDArray[Any]) -> None:  # noqa: ANN401
+        at = slice(begin - shift, end - shift)
+        stream.add(rows.labels[at], p, begin, *columns.all(at))
+
+    streams = rows.passes.over("issues", lambda: rows.module.IssueStream(like), count, span)
+    return _merged([stream.close() for stream in streams])
+
+
+def _merged(states: list[Any]) -> Any:  # noqa: ANN401
+    for other in states[1:]:
+        states[0].merge(other)
+    return states[0]
+
+
+NO_SUMS: RowSums = (0, -1, 1.0)
+
+
+def together(a: RowSums, b: RowSums) -> RowSums:
+    """Add row sums: the first of the worst stays, in any order."""
+    if a[0] == 0 or b[0] == 0:
+        return b if a[0] == 0 else a
+    worst = min(a, b, key=lambda sums: (-abs(sums[2] - 1.0), sums[1]))
+    return a[0] + b[0], worst[1], worst[2]
+
+
+# ---- the same of a task, as bytes that travel -------------------------------------------------------
+
+
+def thresholds_task(rows: Rows, begin: int, end: int) -> bytes:
+    """Return the ThresholdState of rows [begin, end)."""
+    return bytes(_count_thresholds(rows, (begin, end), begin).to_bytes())
+
+
+def joint_task(
+    rows: Rows, begin: int, end: int, thresholds: NDArray[np.float64], collision: str
+) -> tuple[bytes, RowSums]:
+    """Return the JointState of rows [begin, end), and their sums."""
+    state, sums = _count_joint(rows, thresholds, collision, (begin, end), begin)
+    return bytes(state.to_bytes()), sums
+
+
+def issues_task(rows: Rows, begin: int, end: int, like: bytes) -> tuple[bytes, Columns]:
+    """Return what is selected of rows [begin, end), and their columns."""
+    empty = rows.module.IssueState.from_bytes(like)
+    columns = Columns(end - begin, rows.module.IssueStream(empty).wants_low_score)
+    state = _count_issues(rows, empty, columns, (begin, end), begin)
+    return bytes(state.to_bytes()), columns
+
+
+def _gathered(rows: Rows, stage: str, task: Any, *parameters: Any) -> Any:  # noqa: ANN401
+    """Return an iterator of (first row, end, result), task by task."""
+    ranges = list(spans(len(rows.labels), rows.source._row_bytes))
+    work = ((b - a, task, (rows.part(a, b), a, b, *parameters)) for a, b in ranges)
+    found = results(rows.executor, stage, len(rows.labels), work, rows.progress)
+    return ((a, b, result) for (a, b), result in zip(ranges, found, strict=True))
+
+
+# ---- the passes -------------------------------------------------------------------------------------
+
+
+def _all_thresholds(rows: Rows) -> NDArray[np.float64]:
+    if rows.executor is None:
+        state = _count_thresholds(rows, None, 0)
+    else:
+        kind = rows.module.ThresholdState
+        state = kind(rows.n_classes, weighted=rows.weights is not None)
+        for _, _, data in _gathered(rows, "thresholds", thresholds_task):
+            state.merge(kind.from_bytes(data))
+    found: NDArray[np.float64] = state.finish()
+    return found
+
+
+def _all_joint(rows: Rows, thresholds: NDArray[np.float64], collision: str) -> tuple[Any, RowSums]:
+    if rows.executor is None:
+        return _count_joint(rows, thresholds, collision, None, 0)
+    kind = rows.module.JointState
+    state = kind(thresholds, collision=collision, weighted=rows.weights is not None)
+    sums = NO_SUMS
+    for _, _, (data, more) in _gathered(rows, "joint", joint_task, thresholds, collision):
+        state.merge(kind.from_bytes(data))
+        sums = together(sums, more)
+    return state, sums
+
+
+def _all_issues(rows: Rows, like: Any) -> tuple[Any, Columns]:  # noqa: ANN401
+    columns = Columns(len(rows.labels), rows.module.IssueStream(like).wants_low_score)
+    if rows.executor is None:
+        return _count_issues(rows, like, columns, None, 0), columns
+    state = like
+    for begin, end, (data, part) in _gathered(rows, "issues", issues_task, bytes(like.to_bytes())):
+        state.merge(rows.module.selections_from_bytes(data))
+        for to, values in zip(columns.all(slice(begin, end)), part.all(), strict=True):
+            to[...] = values
+    return state, columns
+
+
+def confident_joint(
+    rows: Rows, *, thresholds: NDArray[np.float64] | None, collision: str
+) -> tuple[Any, ...]:
+    """Return what `module.confident_joint` returns."""
+    try:
+        used = _all_thresholds(rows) if thresholds is None else thresholds
+        state, sums = _all_joint(rows, used, collision)
+    except ValueError:
+        _tell_bad_values(rows)
+        raise
+    counts, class_counts, class_weights = state.finish()
+    return counts, used, class_counts, class_weights, sums
+
+
+def label_issues(
+    rows: Rows, *, joint: NDArray[np.int64] | None, options: dict[str, Any], prunes: bool
+) -> tuple[Any, ...]:
+    """Return what `module.label_issues` returns."""
+    n_classes = rows.n_classes
+    class_counts = np.bincount(rows.labels, minlength=n_classes).astype(np.int64)
+    calibrated = joint if prunes else np.zeros((n_classes, n_classes), np.int64)
+    try:
+        # What a joint chooses by counts does not look at thresholds.
+        blind = prunes and joint is not None and not options["adjust"]
+        thresholds = np.full(n_classes, 2.0) if blind else _all_thresholds(rows)
+        if calibrated is None:
+            state, _ = _all_joint(rows, thresholds, options["collision"])
+            calibrated = rows.module.calibrate(state.finish()[0], class_counts)
+            del state
+        like = rows.module.IssueState(
+            thresholds, joint=calibrated, class_counts=class_counts, **options
+        )
+        state, columns = _all_issues(rows, like)
+    except ValueError:
+        _tell_bad_values(rows)
+        raise
+    mask, indices, sums = rows.module.finish_issues(state, *columns.all())
+    return mask, indices, columns.quality, columns.suggested, sums
+
+
+# ---- what is wrong with the values -------------------------------------------------------------------
+
+
+def _tell_bad_values(rows: Rows) -> None:
+    """Raise for all bad values, as the kernels do for an array: the first by row and class, and how many there are."""
+
+    def look(found: list[Any], begin: int, _: int, p: NDArray[Any]) -> None:
+        wide = p.astype(np.float64)
+        bad = ~((wide >= -_TOLERANCE) & (wide <= 1.0 + _TOLERANCE))
+        if not bad.any():
+            return
+        row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        found.append((begin + int(row), int(column), p[row, column], int(np.count_nonzero(bad))))
+
+    found = sorted(itertools.chain(*rows.passes.over("values", list, look)))
+    if not found:
+        return
+    row, column, value, _ = found[0]
+    count = sum(entry[3] for entry in found)
+    entries = "1 such entry" if count == 1 else f"{count} such entries"
+    raise ValueError(
+        f"pred_probs must be probabilities in [0, 1] (within 1e-6): row {row}, column {column} is "
+        f"{_shortest(value)} ({entries})"
+    ) from None
+
+
+def _shortest(value: Any) -> str:  # noqa: ANN401
+    """Return the fewest digits that tell the value apart, as the kernels write it."""
+    kind = np.float64 if value.dtype == np.float64 else np.float32
+    for digits in range(1, 18):
+        text = f"{float(value):.{digits}g}"
+        if kind(text) == kind(value) or value != value:  # noqa: PLR0124 - NaN
+            break
+    return text
