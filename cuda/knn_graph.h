@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "cuda/knn_duplicates.h"
 #include "cuda/knn_filter.h"
 #include "cuda/knn_pack.h"
 #include "knn/keys.h"
@@ -32,6 +33,13 @@ struct DeviceRows {
     Global<const float> x;
     int64_t n, d;
 };
+
+template <class Device, class T>
+std::vector<T> downloaded_values(Device& device, typename Device::template Buffer<T>& from) {
+    std::vector<T> values(static_cast<size_t>(from.size()));
+    device.download(values.data(), from, from.size());
+    return values;
+}
 
 inline int64_t blocks_of(int64_t items, int64_t each) { return (items + each - 1) / each; }
 
@@ -107,6 +115,14 @@ public:
     int64_t padded() const { return points_.tiles * kTileRows; }
     const DeviceRows& from() const { return from_; }
     const Points& points() const { return points_; }
+    // By position.
+    std::vector<int32_t> row_numbers(Device& device) {
+        return downloaded_values<Device, int32_t>(device, rows_);
+    }
+    // By row, of all rows; cosine only.
+    std::vector<double> squared_norms(Device& device) {
+        return downloaded_values<Device, double>(device, squared_);
+    }
     Rows rows(Metric metric) {
         return {from_.x, squared_.all(), from_.d, metric == Metric::kCosine};
     }
@@ -218,8 +234,10 @@ public:
                 "features changed during the call: a row has no k nearest rows");
     }
 
-    Buffer<double>& keys() { return keys_; }
-    Buffer<int32_t>& ids() { return ids_; }
+    GroupLists lists(std::vector<int32_t> rows) {
+        return {std::move(rows), downloaded_values<Device, int32_t>(device_, ids_),
+                downloaded_values<Device, double>(device_, keys_), join_.lists.k};
+    }
 
 private:
     int64_t list_bytes() const { return list_merge_bytes(join_.lists.k, capacity_); }
@@ -294,6 +312,47 @@ int64_t first_bad_row(Device& device, const DeviceRows& rows) {
     return row == kNoNeighbour ? -1 : row;
 }
 
+// Where the caller wants the lists.
+struct DeviceLists {
+    Global<int32_t> indices;
+    Global<float> distances;
+    int64_t k;
+};
+
+// The self-join of `all` by way of one row of each group.
+template <class Device>
+void join_groups(Device& device, PointSet<Device>& all, const RowGroups& groups,
+                 const PointFrame& frame, const KnnOptions& options, const DeviceLists& to,
+                 KnnStats& stats, const Run& run) {
+    const auto size = static_cast<int64_t>(groups.lowest.size());
+    stats.distinct_rows = size;
+    GroupLists lists{groups.lowest, {}, {}, 0};
+    if (size > 1) {
+        auto chosen = device.template alloc<int32_t>(size);
+        device.upload(chosen, groups.lowest.data(), size);
+        PointSet<Device> points(device, all.from(), frame.metric, chosen.all());
+        points.pack(device, frame);
+        DeviceSweep<Device> sweep(device, points, points, true, frame, std::min(to.k, size - 1),
+                                  options);
+        sweep.run(false, stats, run);
+        lists = sweep.lists(points.row_numbers(device));
+    }
+    const std::vector<double> squared = all.squared_norms(device);
+    const int64_t n = all.from().n;
+    std::vector<int32_t> indices(static_cast<size_t>(n * to.k));
+    std::vector<float> distances(indices.size());
+    expand_groups(
+        groups, lists, frame.metric,
+        [&](int32_t row) { return !squared.empty() && squared[static_cast<size_t>(row)] == 0.0; },
+        {{indices.data(), n, to.k}, {distances.data(), n, to.k}});
+    auto from_indices = device.template alloc<int32_t>(n * to.k);
+    auto from_distances = device.template alloc<float>(n * to.k);
+    device.upload(from_indices, indices.data(), n * to.k);
+    device.upload(from_distances, distances.data(), n * to.k);
+    device.launch(DeliverLists{from_indices.all(), from_distances.all(), to.indices, to.distances},
+                  blocks_of(n * to.k, DeliverLists::kThreads), 0);
+}
+
 // Rows, results and work on the device. `queries` null: a self-join. Callers have checked as for knn.h's knn_graph.
 template <class Device>
 KnnStats knn_graph(Device& device, const DeviceRows& base, const DeviceRows* queries, int64_t k,
@@ -315,11 +374,23 @@ KnnStats knn_graph(Device& device, const DeviceRows& base, const DeviceRows* que
     points.pack(device, frame);
     std::optional<PointSet<Device>> query_points;
     if (queries) query_points.emplace(device, *queries, metric).pack(device, frame);
-    DeviceSweep<Device> sweep(device, query_points ? *query_points : points, points, !queries,
-                              frame, k, options);
+    std::optional<DeviceSweep<Device>> sweep;
+    sweep.emplace(device, query_points ? *query_points : points, points, !queries, frame, k,
+                  options);
     stats.seconds_prepare = seconds() - start;
-    sweep.run(false, stats, run);
-    sweep.write(indices, distances);
+    if (!sweep->run(!queries, stats, run)) {
+        const RowGroups groups = group_rows(device, base.x, base.n, base.d);
+        stats.survivors1 = stats.keys = 0;
+        if (static_cast<int64_t>(groups.lowest.size()) < base.n) {
+            sweep.reset();
+            join_groups(device, points, groups, frame, options, {indices, distances, k}, stats,
+                        run);
+            stats.seconds_sweep = seconds() - start - stats.seconds_prepare;
+            return stats;
+        }
+        sweep->run(false, stats, run);
+    }
+    sweep->write(indices, distances);
     stats.seconds_sweep = seconds() - start - stats.seconds_prepare;
     return stats;
 }

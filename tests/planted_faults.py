@@ -1150,6 +1150,133 @@ FAULTS = [
         "    return repr(value)\n",
         "tests/test_hostile.py::test_any_value_ends_in_an_error_that_names_the_argument_or_in_the_right_result",
     ),
+    # ---- the CUDA backend, on the CPU's executor ----
+    Fault(
+        "cuda executor: reads are not remembered",
+        "cuda/shared_memory.h",
+        "            note_read(mark, now);\n",
+        "",
+        "tests/test_cuda_executor.py",
+    ),
+    Fault(
+        "cuda executor: a barrier of the warp orders the block",
+        "cuda/shared_memory.h",
+        "before.thread / kWarpThreads == now.thread / kWarpThreads &&",
+        "true &&",
+        "tests/test_cuda_executor.py",
+    ),
+    Fault(
+        "cuda executor: a copy lands at once",
+        "cuda/shared_memory.h",
+        "mark.copying = copying;",
+        "mark.copying = false;\n            mark.known = true;",
+        "tests/test_cuda_executor.py",
+    ),
+    Fault(
+        "cuda knn: no barrier in the main loop",
+        "cuda/knn_filter.h",
+        "            wait<kRing - 2>(ex);\n            ex.sync();\n",
+        "            wait<kRing - 2>(ex);\n",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: a step is multiplied before its copies have landed",
+        "cuda/knn_filter.h",
+        "wait<kRing - 2>(ex);",
+        "wait<kRing - 1>(ex);",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: no barrier before the ring becomes scratch",
+        "cuda/knn_filter.h",
+        "        ex.sync();  // the ring becomes scratch\n",
+        "",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: the ring's wrong step is multiplied",
+        "cuda/knn_filter.h",
+        "multiply_step(ex, ring, step % kRing * 2",
+        "multiply_step(ex, ring, (step + 1) % kRing * 2",
+        "tests/test_cuda_emulated_knn.py::test_more_dims_than_the_ring_holds",
+    ),
+    Fault(
+        "cuda knn: columns are loaded as rows are",
+        "cuda/knn_filter.h",
+        "n * 16 + (lane & 7) + ((lane >> 4) << 3);",
+        "n * 16 + (lane & 15);",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: no bound on what fp16 moves",
+        "cuda/knn_filter.h",
+        "point.hat * rho + point.rho * most + gamma",
+        "gamma",
+        "tests/test_cuda_emulated_knn.py::test_near_rows_far_from_the_centre",
+    ),
+    Fault(
+        "cuda knn: no bound on what the tensor core cuts off",
+        "cuda/knn_filter.h",
+        "point.rho * most + gamma * point.hat * most +",
+        "point.rho * most +",
+        "tests/test_cuda_emulated_knn.py::test_what_the_tensor_core_cuts_off",
+    ),
+    Fault(
+        "cuda knn: a pair of the diagonal is a hit twice",
+        "cuda/knn_filter.h",
+        "if (s - row_half >= column_alpha && !diagonal)",
+        "if (s - row_half >= column_alpha && !(diagonal && row == column))",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: tiles half way round meet twice",
+        "cuda/knn_tiles.h",
+        "return 2 * delta != col_tiles || i < delta;",
+        "return true;",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: the last stage is left out",
+        "cuda/knn_graph.h",
+        "join_.self ? tiles / 2 + 1 : tiles",
+        "join_.self ? (tiles + 1) / 2 : tiles",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: hits that did not fit are forgotten",
+        "cuda/knn_graph.h",
+        "device_.launch(RankAll{join_, stage, too_many_.all()}, many, list_bytes());",
+        "device_.launch(RankAll{join_, stage, too_many_.all()}, 0, list_bytes());",
+        "tests/test_cuda_emulated_knn.py::test_hits_that_do_not_fit_are_done_in_full",
+    ),
+    Fault(
+        "cuda knn: lanes are folded the other way round",
+        "cuda/knn_points.h",
+        "for (int m = kWarp / 2; m > 0; m /= 2) v +=",
+        "for (int m = 1; m < kWarp; m *= 2) v +=",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: ties go to the higher index",
+        "cuda/knn_lists.h",
+        "(key == other_key && id < other_id)",
+        "(key == other_key && id > other_id)",
+        "tests/test_cuda_emulated_knn.py::test_ties_go_to_the_lower_index",
+    ),
+    Fault(
+        "cuda knn: a list is read before the warp has merged it",
+        "cuda/knn_lists.h",
+        "    DQCORE_DEVICE void merge() {\n        ex_.sync_warp();\n",
+        "    DQCORE_DEVICE void merge() {\n",
+        "tests/test_cuda_emulated_knn.py::test_any_shape",
+    ),
+    Fault(
+        "cuda knn: long rows lie among the others",
+        "cuda/knn_graph.h",
+        "if (frame.metric == Metric::kEuclidean) long_rows_last(device, frame);",
+        "",
+        "tests/test_cuda_emulated_knn.py::test_long_rows_spoil_no_others_bounds",
+    ),
     Fault(
         "sklearn: a row is not its own neighbour",
         "python/dqcore/sklearn.py",
@@ -1194,7 +1321,7 @@ class Copy:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         where = output([sys.executable, "-m", "pybind11", "--cmakedir"], folder).stdout.strip()
-        flags = ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O2"]
+        flags = ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O2", "-DDQCORE_CUDA=OFF"]
         python = [f"-Dpybind11_DIR={where}", f"-DPython_EXECUTABLE={sys.executable}"]
         self.must(["cmake", "-G", "Ninja", "-S", ".", "-B", "build/faults", *flags, *python])
 

@@ -107,6 +107,26 @@ def test_near_rows_far_from_the_centre(rng):
     check_with_room(x.astype(np.float32), 2, 300)
 
 
+def test_what_the_tensor_core_cuts_off(rng):
+    """Whole numbers that fp16 holds exactly, in sums beyond 24 bits: nothing is rounded but what the tensor core cuts."""
+    x = rng.choice([0, 1], (70, 1)) * rng.integers(256, 512, 512) + rng.integers(-3, 4, (70, 512))
+    check(x.astype(np.float32), 4)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_duplicates(rng, metric):
+    x = rows(rng, 260, 5)
+    x[rng.permutation(260)[:150]] = x[0]
+    x[200:230] = x[40:70]
+    assert check(x, 6, metric)["distinct_rows"] < 110
+    few = np.repeat(rows(rng, 2, 5), 150, axis=0)
+    assert check(few, 2, metric)["distinct_rows"] == 2
+    few[:100] = 0.0
+    assert check(few, 3, metric)["distinct_rows"] == 3
+    few[:] = 1.0
+    assert check(few, 2, metric)["distinct_rows"] == 1
+
+
 @pytest.mark.parametrize("scale", [1e-44, 1e-30, 1e30])
 def test_any_scale(rng, scale):
     check(rows(rng, 150, 9, scale), 3)
