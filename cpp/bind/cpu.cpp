@@ -20,6 +20,7 @@ void joint(py::module_&);
 void joint_states(py::module_&);
 void joint_stream(py::module_&);
 void slices(py::module_&);
+void slice_states(py::module_&);
 namespace {
 
 // A column of the kernel table on one pair of rows, by the row in force.
@@ -54,6 +55,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
     bind::joint_states(m);
     bind::joint_stream(m);
     bind::slices(m);
+    bind::slice_states(m);
 
     m.attr("version") = DQCORE_VERSION;
     m.def("isa", [] { return std::string(simd::active().isa); });

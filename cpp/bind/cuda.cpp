@@ -12,6 +12,7 @@
 namespace dqcore::bind {
 void joint(pybind11::module_&);
 void knn(pybind11::module_&);
+void slices(pybind11::module_&);
 }  // namespace dqcore::bind
 
 PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
@@ -30,6 +31,7 @@ PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
 
     dqcore::bind::joint(m);
     dqcore::bind::knn(m);
+    dqcore::bind::slices(m);
 
     m.attr("version") = DQCORE_VERSION;
     // (runtime, driver, devices, reason); python/dqcore/_backend.py asks before the first call.

@@ -15,6 +15,7 @@
 namespace dqcore::bind {
 void joint(py::module_&);
 void knn(py::module_&);
+void slices(py::module_&);
 namespace {
 
 std::vector<uint32_t> row_sums(const Array<uint32_t>& x, bool backwards) {
@@ -56,6 +57,7 @@ PYBIND11_MODULE(_emulated, m) {
     namespace bind = dqcore::bind;
     bind::joint(m);
     bind::knn(m);
+    bind::slices(m);
     m.def("status", [] { return py::make_tuple("none", "none", py::tuple(), ""); });
     // Of the devices that the rooms' functions make: the order of blocks and threads, and how much fits.
     m.def(

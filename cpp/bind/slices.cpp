@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -96,12 +98,21 @@ py::tuple finish(const room::SliceState& state, int64_t min_support) {
     return counts_tuple(counts);
 }
 
+py::tuple count(room::SliceSpec spec, const py::array& errors, const std::vector<py::array>& codes,
+                int64_t min_support, int64_t threads, py::object progress) {
+    const room::SliceInput in = slice_input(errors, codes);
+    std::optional<room::SliceState> state;
+    PythonRun python(threads, std::move(progress));
+    python.call([&](const Run& run) { state = DQCORE_BACKEND::counted(std::move(spec), in, run); });
+    if (!state) throw std::logic_error("a call that returned made no state");
+    return finish(*state, min_support);
+}
+
 py::tuple slice_errors(const py::array& errors, const std::vector<py::array>& codes,
                        std::vector<int64_t> n_categories, int64_t max_level, int64_t error_exponent,
                        int64_t min_support, int64_t threads, py::object progress) {
-    room::SliceState state({std::move(n_categories), max_level, error_exponent, {}});
-    update(state, errors, codes, threads, std::move(progress));
-    return finish(state, min_support);
+    return count({std::move(n_categories), max_level, error_exponent, {}}, errors, codes,
+                 min_support, threads, std::move(progress));
 }
 
 py::tuple group_counts(const py::array& errors, const std::vector<py::array>& codes,
@@ -109,10 +120,8 @@ py::tuple group_counts(const py::array& errors, const std::vector<py::array>& co
                        std::vector<std::vector<int32_t>> crossings, int64_t error_exponent,
                        int64_t threads, py::object progress) {
     const auto level = static_cast<int64_t>(n_categories.size());
-    room::SliceState state(
-        {std::move(n_categories), level, error_exponent, {}, std::move(crossings)});
-    update(state, errors, codes, threads, std::move(progress));
-    return finish(state, 1);
+    return count({std::move(n_categories), level, error_exponent, {}, std::move(crossings)}, errors,
+                 codes, 1, threads, std::move(progress));
 }
 
 // In the order of reference.slices.FoundSlices.
@@ -168,6 +177,10 @@ void slices(py::module_& m) {
     m.def("slice_errors", &slice_errors, py::arg("errors").noconvert(), py::arg("codes"),
           py::arg("n_categories"), py::kw_only(), py::arg("max_level"), py::arg("error_exponent"),
           py::arg("min_support"), py::arg("threads"), py::arg("progress"));
+}
+
+// The CPU's alone: the search, and states.
+void slice_states(py::module_& m) {
     m.def("find_slices", &find_slices, py::arg("errors").noconvert(), py::arg("codes"),
           py::arg("n_categories"), py::kw_only(), py::arg("weights"), py::arg("k"),
           py::arg("alpha"), py::arg("max_level"), py::arg("min_support"), py::arg("error_exponent"),

@@ -43,11 +43,12 @@ Columns united(const Columns& a, const Columns& b) {
 constexpr std::ptrdiff_t kCandidates = 64;
 
 // Whether a table over `columns` stays small; of any size, where table_cells would throw.
-bool is_small(const Columns& columns, const std::vector<int64_t>& n_categories) {
+bool is_small(const Columns& columns, const std::vector<int64_t>& n_categories,
+              int64_t wide_cells) {
     int64_t cells = 1;
     for (const int32_t c : columns) {
         cells *= n_categories[static_cast<size_t>(c)] + 1;  // both below 2^31
-        if (cells > kWideCells) return false;
+        if (cells > wide_cells) return false;
     }
     return true;
 }
@@ -55,7 +56,7 @@ bool is_small(const Columns& columns, const std::vector<int64_t>& n_categories) 
 }  // namespace
 
 SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
-                         const std::vector<Columns>& crossings) {
+                         const std::vector<Columns>& crossings, int64_t wide_cells) {
     check(n_categories, crossings);
     SlicePlan plan;
     std::vector<size_t> order(crossings.size());  // those of most columns first: they hold others
@@ -67,7 +68,7 @@ SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
         const Columns& wanted = crossings[i];
         const auto fits = [&](const SlicePlan::TablePlan& table) {
             return holds(table.columns, wanted) ||
-                   is_small(united(table.columns, wanted), n_categories);
+                   is_small(united(table.columns, wanted), n_categories, wide_cells);
         };
         const auto from =
             plan.tables.end() - std::min<std::ptrdiff_t>(std::ssize(plan.tables), kCandidates);

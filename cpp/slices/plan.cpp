@@ -73,8 +73,11 @@ void each_subset(const Columns& columns, size_t level, const Visit& visit) {
 // Covers all subsets of the highest level, greedily.
 class Cover {
 public:
-    Cover(const std::vector<int64_t>& n_categories, size_t level, Ranks& ranks)
-        : level_(level), ranks_(ranks), covered_(static_cast<size_t>(ranks.count(level))) {
+    Cover(const std::vector<int64_t>& n_categories, size_t level, int64_t wide_cells, Ranks& ranks)
+        : level_(level),
+          wide_cells_(wide_cells),
+          ranks_(ranks),
+          covered_(static_cast<size_t>(ranks.count(level))) {
         for (const int64_t n : n_categories) radix_.push_back(n + 1);  // one more for missing
         all_.resize(radix_.size());
         std::iota(all_.begin(), all_.end(), 0);
@@ -95,7 +98,7 @@ private:
 
     void add_table(Columns columns) {
         int64_t product = cells(columns);
-        while (product <= kWideCells) {
+        while (product <= wide_cells_) {
             const int32_t best = best_addition(columns, product);
             if (best < 0) break;
             columns.insert(std::upper_bound(columns.begin(), columns.end(), best), best);
@@ -116,7 +119,7 @@ private:
         const int32_t end = std::min(first + kCandidates, m);
         for (int32_t c = first; c < end; ++c) {
             const int64_t radix = radix_[static_cast<size_t>(c)];
-            if (saturating_product(product, radix) > kWideCells) continue;
+            if (saturating_product(product, radix) > wide_cells_) continue;
             if (std::binary_search(columns.begin(), columns.end(), c)) continue;
             int64_t gain = 0;
             Columns with;
@@ -135,6 +138,7 @@ private:
     }
 
     size_t level_;
+    int64_t wide_cells_;
     Ranks& ranks_;
     std::vector<bool> covered_;
     std::vector<int64_t> radix_;
@@ -144,7 +148,8 @@ private:
 
 }  // namespace
 
-SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_level) {
+SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_level,
+                      int64_t wide_cells) {
     const auto m = static_cast<int64_t>(n_categories.size());
     const int64_t level = std::min(m, max_level);
     SlicePlan plan;
@@ -162,7 +167,7 @@ SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_leve
         }
     }
 
-    Cover cover(n_categories, static_cast<size_t>(level), ranks);
+    Cover cover(n_categories, static_cast<size_t>(level), wide_cells, ranks);
     plan.tables = std::move(cover.tables);
 
     // Each crossing comes from the table with the fewest cells that holds its columns; hash tables

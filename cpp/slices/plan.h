@@ -23,12 +23,14 @@ struct SlicePlan {
 };
 
 // Throws std::invalid_argument where there are too many crossings or one has 2^128 cells.
-SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_level);
+// `wide_cells`: see SliceSpec.
+SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_level,
+                      int64_t wide_cells);
 
 // The same for these crossings alone. Throws std::invalid_argument where one has no columns, or not
 // ascending ones of those there are.
 SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
-                         const std::vector<std::vector<int32_t>>& crossings);
+                         const std::vector<std::vector<int32_t>>& crossings, int64_t wide_cells);
 
 // 2^15 cells of 8 bytes: two or three such tables fit a core's second-level cache.
 inline constexpr int64_t kWideCells = 1 << 15;

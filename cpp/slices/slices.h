@@ -51,6 +51,9 @@ struct SliceSpec {
     // These crossings alone instead of all of up to max_level: columns ascending, in the order of the
     // result. Not written to bytes.
     std::vector<std::vector<int32_t>> crossings = {};
+    // How many cells a table may have that holds more than one crossing needs; 0: as many as suit this machine. Not
+    // written to bytes either.
+    int64_t wide_cells = 0;
 };
 
 inline constexpr int64_t kMostExponent = 400;         // squares of sums stay finite
@@ -73,7 +76,10 @@ struct SliceCounts {
     double total_weight = 0, total_weight_squares = 0;
 };
 
-class SliceTables;  // cpp/slices/tables.h
+class SliceTables;  // cpp/slices/state.cpp
+struct Cell;        // cpp/slices/table.h
+struct SlicePlan;   // cpp/slices/plan.h
+__extension__ typedef unsigned __int128 uint128;
 
 // Zero, update, merge (associative, commutative), finish.
 class SliceState {
@@ -95,9 +101,12 @@ public:
     const SliceSpec& spec() const { return spec_; }
     int64_t n_rows() const { return n_rows_; }
 
-private:
+    // For a backend that counts by itself: the tables, one cell with rows of one of them, and how many rows there were.
+    const SlicePlan& plan() const;
+    void add_cell(size_t table, uint128 key, const Cell& cell);
     void add_rows(int64_t rows, bool binary);
 
+private:
     SliceSpec spec_;
     std::unique_ptr<SliceTables> tables_;
     int64_t n_rows_ = 0;
@@ -105,3 +114,11 @@ private:
 };
 
 }  // namespace dqcore::cpu
+
+// In every backend.
+namespace dqcore::DQCORE_BACKEND {
+
+// The state of the rows of `in`.
+cpu::SliceState counted(cpu::SliceSpec spec, const cpu::SliceInput& in, const Run& run);
+
+}  // namespace dqcore::DQCORE_BACKEND

@@ -93,10 +93,12 @@ void append(SliceCounts& out, const Table& table, uint128 key, const Cell& cell,
 
 SliceState::SliceState(SliceSpec spec) : spec_(std::move(spec)) {
     check_spec(spec_);
+    const int64_t wide_cells = spec_.wide_cells > 0 ? spec_.wide_cells : kWideCells;
     tables_ = std::make_unique<SliceTables>(
         spec_, std::make_shared<const SlicePlan>(
-                   spec_.crossings.empty() ? plan_slices(spec_.n_categories, spec_.max_level)
-                                           : plan_crossings(spec_.n_categories, spec_.crossings)));
+                   spec_.crossings.empty()
+                       ? plan_slices(spec_.n_categories, spec_.max_level, wide_cells)
+                       : plan_crossings(spec_.n_categories, spec_.crossings, wide_cells)));
 }
 
 SliceState::~SliceState() = default;
@@ -108,6 +110,12 @@ void SliceState::add_rows(int64_t rows, bool binary) {
         throw std::invalid_argument("a state holds at most 2^34 rows of losses");
     n_rows_ += rows;
     binary_ = binary_ && binary;
+}
+
+const SlicePlan& SliceState::plan() const { return *tables_->plan; }
+
+void SliceState::add_cell(size_t table, uint128 key, const Cell& cell) {
+    tables_->tables[table].add(key, cell);
 }
 
 void SliceState::update(const SliceInput& in, const Run& run) {
@@ -184,6 +192,12 @@ SliceCounts SliceState::finish(int64_t min_support) const {
         }
     }
     return out;
+}
+
+SliceState counted(SliceSpec spec, const SliceInput& in, const Run& run) {
+    SliceState state(std::move(spec));
+    state.update(in, run);
+    return state;
 }
 
 std::string SliceState::to_bytes() const {

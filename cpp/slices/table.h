@@ -11,8 +11,6 @@
 
 namespace dqcore::cpu {
 
-__extension__ typedef unsigned __int128 uint128;
-
 inline constexpr int64_t kBlockRows = 1024;  // codes of 5 columns, ids and errors fit 32 KiB
 inline constexpr int kErrorBits = 48;        // 2^error_exponent is 2^48 units
 // A table of its own is dense up to 8 MiB of 0/1 counts; above, it holds only cells that occur.
