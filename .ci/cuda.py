@@ -12,7 +12,7 @@ from typing import NamedTuple
 ARCHITECTURES = {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120"}
 MOST_REGISTERS = 255
 # Of a kernel whose name holds the word: the instructions its code must have on every architecture.
-WANTED = {"KnnFilter": ("HMMA.16816.F32", "LDSM", "LDGSTS.E.BYPASS.128")}
+WANTED = {"FilterPairs": ("HMMA.16816.F32", "LDSM", "LDGSTS.E.BYPASS.128")}
 LOCAL_MEMORY = re.compile(r"\b(?:LDL|STL)\b")
 
 
@@ -65,7 +65,8 @@ def faults_of(kernels: list[Kernel]) -> list[str]:
 
 def faults_of_code(sass: str) -> list[str]:
     """Return what the machine code has and should not have, or the other way round."""
-    faults, architecture = [], ""
+    faults = [f"no kernel {word}" for word in WANTED if word not in sass]
+    architecture = ""
     for part in re.split(r"\n(?=\s*(?:code for sm_|Function : ))", sass):
         if found := re.match(r"\s*code for (\w+)", part):
             architecture = found[1]
