@@ -1284,6 +1284,56 @@ FAULTS = [
         '        extra = _check.choice("mode", self.mode, MODES) == "connectivity"\n',
         "tests/test_sklearn.py::test_the_graph_is_that_of_scikit_learn",
     ),
+    # ---- the CUDA backend, on the CPU's executor ----
+    Fault(
+        "cuda: counts are read before all threads have added theirs",
+        "cuda/joint_kernels.h",
+        "        if (!fits) return;\n        ex.sync();\n",
+        "        if (!fits) return;\n",
+        "tests/test_cuda_joint.py::test_joint",
+    ),
+    Fault(
+        "cuda: a sum's limbs overflow between flushes",
+        "cuda/joint_kernels.h",
+        "static constexpr int64_t kRounds = 4;",
+        "static constexpr int64_t kRounds = 1 << 20;",
+        "tests/test_cuda_joint.py::test_many_rows_of_one_class",
+    ),
+    Fault(
+        "cuda: ties between lanes go to the later class",
+        "cuda/joint_rows.h",
+        "(v == value && c < at)",
+        "(v == value && c > at)",
+        "tests/test_cuda_joint.py::test_joint",
+    ),
+    Fault(
+        "cuda: a threshold is rounded to the nearest float",
+        "cuda/joint_reader.h",
+        "joint::round_up<Value>(thresholds[c] - kTolerance)",
+        "static_cast<Value>(thresholds[c] - kTolerance)",
+        "tests/test_cuda_joint.py::test_thresholds_between_two_floats",
+    ),
+    Fault(
+        "cuda: the second piece is taken for the first",
+        "cuda/joint_reader.h",
+        "if (held_ == begin && held_rows_ == n) return;",
+        "if (held_ >= 0 && held_rows_ == n) return;",
+        "tests/test_cuda_joint.py::test_pieces_and_strides",
+    ),
+    Fault(
+        "cuda: tables of a group share their cells",
+        "cuda/slices.cu",
+        "if (near) used += static_cast<int32_t>(size);",
+        "if (near) used = static_cast<int32_t>(size);",
+        "tests/test_cuda_slices.py::test_slices",
+    ),
+    Fault(
+        "cuda: the carry of a square is lost",
+        "cuda/slices_kernels.h",
+        "(cross >> 32) + high * high",
+        "high * high",
+        "tests/test_cuda_slices.py::test_slices",
+    ),
 ]
 
 

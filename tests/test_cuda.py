@@ -43,6 +43,12 @@ def test_what_is_missing_is_said_with_versions(monkeypatch):
     assert not _backend.available()["cuda"]
 
 
+def test_an_array_on_a_device_is_refused_with_advice():
+    for backend in ("cpu", "reference"):
+        with pytest.raises(TypeError, match=r"pred_probs is on a device.*pred_probs\.get\(\)"):
+            dq.confident_joint([0, 1, 0], OnDevice(), backend=backend)
+
+
 @pytest.mark.skipif(not BUILT, reason="built without the CUDA backend")
 def test_the_module_tells_what_it_found():
     module = importlib.import_module("dqcore._cuda")

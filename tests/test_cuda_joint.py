@@ -111,6 +111,31 @@ def test_faults_are_told_as_on_the_cpu(dtype):
         emulated.confident_joint(y, p, thresholds=np.zeros(6), **options, **RUN)
 
 
+def test_many_rows_of_one_class():
+    """A block adds more rows of a class than its words in shared memory hold."""
+    n = 12_000
+    y, p = np.zeros(n, np.int32), np.full((n, 2), 0.999999, np.float32)
+    options = {"thresholds": None, "collision": "argmax", "weights": None}
+    same(
+        emulated.confident_joint(y, p, **options, **RUN), reference.confident_joint(y, p, **options)
+    )
+
+
+def test_thresholds_between_two_floats():
+    """A probability is compared with its threshold as float64: one float below it fails, the next passes."""
+    p = np.nextafter(np.full((2, 3), 0.3, np.float32), np.float32([[0], [1]]))
+    low, high = p.astype(np.float64)
+    for share in (0.01, 0.5, 0.99):
+        options = {
+            "thresholds": low + share * (high - low) + 1e-6,
+            "collision": "argmax",
+            "weights": None,
+        }
+        y = np.zeros(2, np.int32)
+        got = emulated.confident_joint(y, p, **options, **RUN)
+        same(got, reference.confident_joint(y, p, **options))
+
+
 def test_no_rows():
     y, p = np.empty(0, np.int32), np.empty((0, 3), np.float32)
     options = {"thresholds": None, "collision": "argmax", "weights": None}

@@ -140,6 +140,11 @@ def array(name: str, value: object, ndim: int, want: str) -> NDArray[Any]:
         raise TypeError(f"{name} is a numpy.matrix; want {want}; pass numpy.asarray({name})")
     if isinstance(value, str | bytes | dict | set) or value is None:
         raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(
+            f"{name} is on a device, and arrays are read from the host alone: bring it there, "
+            f"with {name}.get() (CuPy) or {name}.cpu() (torch)"
+        )
     try:
         value = _foreign.readable(name, value, ndim, want)
         if not hasattr(value, "__array__") and not hasattr(value, "__len__"):
