@@ -362,7 +362,7 @@ def test_k_of_a_wrong_type(k):
         (np.array([[1, None]] * 3), ValueError, "none missing: row 0, column 1 is None .3 such"),
         ([[1.0], [1.0, 2.0]], ValueError, "features must be"),
         (None, TypeError, "NoneType"),
-        ("x", TypeError, "str"),
+        ("x", TypeError, "features must be an array or a path"),
         (np.ma.masked_equal([[1.0], [2.0]], 2.0), TypeError, "1 masked entries"),
         ((v for v in [1]), TypeError, "generator"),
     ],

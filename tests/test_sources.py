@@ -195,6 +195,26 @@ def test_bad_values_and_row_sums_are_told_of_all_rows(tmp_path, rng, monkeypatch
             call(labels, tmp_path / "p.npy", threads=3)
 
 
+def test_other_doors_read_files_whole(tmp_path, rng):
+    labels, p = smooth(rng, 60, 3)
+    features = rng.normal(size=(60, 4)).astype(np.float32)
+    codes = rng.integers(0, 3, (60, 2))
+    for name, array in {"y": labels, "p": p, "x": features, "c": codes, "e": labels == 1}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    y, x, c, e = (tmp_path / f"{name}.npy" for name in "yxce")
+    graph, read = dq.knn_graph(features, 3, queries=features), dq.knn_graph(x, 3, queries=x)
+    np.testing.assert_array_equal(graph.indices, read.indices)
+    np.testing.assert_array_equal(graph.distances, read.distances)
+    expected = dq.slice_errors(labels == 1, {"0": codes[:, 0], "1": codes[:, 1]})
+    for columns in (c, {"0": codes[:, 0], "1": dq.Source.of(codes[:, 1])}):
+        table = dq.slice_errors(e, columns)
+        assert table.predicates == expected.predicates
+        np.testing.assert_array_equal(table.size, expected.size)
+    found = dq.audit(y, features=x, pred_probs=tmp_path / "p.npy", split=y, k=3)
+    again = dq.audit(labels, features=features, pred_probs=p, split=labels, k=3)
+    assert found.issues.tobytes() == again.issues.tobytes()
+
+
 # ---- what is wrong with a file ------------------------------------------------------------------
 
 

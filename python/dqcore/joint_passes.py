@@ -87,8 +87,11 @@ class Rows:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Load the module."""
+        """Load the module; what has travelled may lie at any address."""
         self.__dict__.update(state, module=_backend.load("cpu"))
+        self.labels = _check.contiguous(self.labels, np.int32)
+        if self.weights is not None:
+            self.weights = _check.contiguous(self.weights, np.float64)
         self.__post_init__()
 
 
@@ -191,6 +194,7 @@ def joint_task(
     rows: Rows, begin: int, end: int, thresholds: NDArray[np.float64], collision: str
 ) -> tuple[bytes, RowSums]:
     """Return the JointState of rows [begin, end), and their sums."""
+    thresholds = _check.contiguous(thresholds, np.float64)
     state, sums = _count_joint(rows, thresholds, collision, (begin, end), begin)
     return bytes(state.to_bytes()), sums
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _backend, _check
+from . import _backend, _check, sources
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -219,7 +219,7 @@ def knn_graph(
     Parameters
     ----------
     features : (n, d) array_like
-        Finite numbers, each rounded once to float32.
+        Finite numbers, each rounded once to float32. Or a path or a `Source`, read into memory; so `queries`.
     k : int
         Neighbours of each row, 1 <= k < n (1 <= k <= n with `queries`).
     metric : {"euclidean", "cosine"}
@@ -259,6 +259,7 @@ def knn_graph(
     >>> dq.knn_graph([[0.0], [1.0], [5.0]], k=1).indices.ravel()
     array([1, 0, 1], dtype=int32)
     """
+    features, queries = sources.loaded("features", features), sources.loaded("queries", queries)
     x = _check.features("features", features)
     _check.choice("metric", metric, METRICS)
     threads, progress = _check.run_options(threads, progress)

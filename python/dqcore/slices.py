@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
 
-from . import _backend, _check
+from . import _backend, _check, sources
 from ._slice_counts import (
     Counting,
     check_weighted,
@@ -64,7 +65,8 @@ def slice_errors(
     columns : mapping of name to (n,) column, data frame, or (n, m) integer array
         Categories of each row: whole numbers from 0, strings, bools or categoricals; -1, None or
         NaN for missing. A row takes no part in the slices of a column where it is missing. The
-        columns of an array are named "0", "1", ...
+        columns of an array are named "0", "1", ... Each, like `errors`, may be a path or a `Source`, read into memory;
+        `SliceState` counts what does not fit there.
     max_level : int
         Most columns in one crossing.
     min_support : int or None
@@ -117,6 +119,7 @@ def slice_errors(
     >>> table[0].error_rate
     1.0
     """
+    errors, columns = sources.loaded("errors", errors), _loaded(columns)
     checked = encoded(columns, missing)
     most = loss_bound(max_abs_error)
     values, largest = error_values(errors, most)
@@ -148,6 +151,19 @@ def slice_errors(
         largest if most is None else most,
         row_weight is not None,
     )
+
+
+def _loaded(columns: object) -> object:
+    """Return columns in memory, where they or some of them are paths or sources."""
+    if not isinstance(columns, dict):
+        return sources.loaded("columns", columns)
+    held = (str, os.PathLike, sources.Source)
+    return {
+        name: sources.loaded(f"columns[{_check.shown(name)}]", column)
+        if isinstance(column, held)
+        else column
+        for name, column in columns.items()
+    }
 
 
 def find_slices(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _backend, _check, _columns
+from .. import _backend, _check, _columns, sources
 from ..bootstrap import enough_replicates
 from ..knn import METRICS, knn_disagreement, knn_graph
 from ..neighbours import near_duplicates, outliers
@@ -53,7 +53,7 @@ def audit(
     Parameters
     ----------
     labels : (n,) array_like of int or str
-        Classes in [0, n_classes), or names.
+        Here and below, a path or a `Source` may stand for an array; it is read into memory. Classes in [0, n_classes), or names.
     features : (n, d) array_like, optional
         Finite numbers in which near rows should have the same label, such as embeddings.
     pred_probs : (n, n_classes) array_like of float, optional
@@ -110,6 +110,10 @@ def audit(
     (array([3]), array([0], dtype=int32))
     """
     started = time.time()
+    labels = sources.loaded("labels", labels)
+    pred_probs = sources.loaded("pred_probs", pred_probs)
+    features = sources.loaded("features", features)
+    split = sources.loaded("split", split)
     n_columns = None if pred_probs is None else _check.pred_probs("pred_probs", pred_probs).shape[1]
     if pred_probs is not None:
         class_names = _check.named_classes(pred_probs, labels, class_names)  # type: ignore[assignment]
