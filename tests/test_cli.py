@@ -367,3 +367,73 @@ def test_a_terminal_shows_each_stage_and_is_clean_after_it(with_tqdm, monkeypatc
 
 def test_elsewhere_nothing_is_shown():
     assert progress.bar(io.StringIO()) is None
+
+
+# ---- states and results in files ---------------------------------------------------------------
+
+
+@pytest.fixture
+def shards(tmp_path, rng):
+    """Three files of a joint's states, and the state of all rows."""
+    labels, p = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90)
+    paths, whole = [], dq.JointState([0.4] * 3)
+    whole.update(labels, p)
+    for i, rows in enumerate((slice(50, 90), slice(0, 0), slice(0, 50))):
+        state = dq.JointState([0.4] * 3)
+        state.update(labels[rows], p[rows])
+        paths.append(tmp_path / f"{i}.state")
+        paths[-1].write_bytes(state.to_bytes())
+    return paths, whole
+
+
+def test_merge_gives_the_bytes_of_all_rows(run, shards, tmp_path):
+    paths, whole = shards
+    code, out, err = run("merge", tmp_path / "all.state", *paths)
+    assert (code, out) == (0, "")
+    assert "JointState of 3 files" in err
+    assert (tmp_path / "all.state").read_bytes() == whole.to_bytes()
+
+
+def test_states_that_do_not_go_together_are_refused_and_nothing_is_written(run, shards, tmp_path):
+    paths, _ = shards
+    out = tmp_path / "all.state"
+    (tmp_path / "other").write_bytes(dq.JointState([0.5] * 3).to_bytes())
+    (tmp_path / "kind").write_bytes(dq.ThresholdState(3).to_bytes())
+    (tmp_path / "torn").write_bytes(paths[0].read_bytes()[:-7])
+    for name, code, said in (
+        ("other", 2, "states differ in thresholds"),
+        ("kind", 2, "holds a ThresholdState"),
+        ("torn", 3, "data does not hold a state"),
+        ("absent", 3, "No such file"),
+    ):
+        got, _, err = run("merge", out, paths[0], tmp_path / name)
+        assert got == code
+        assert said in err
+        assert name in err
+        assert not out.exists()
+
+
+def test_verify_tells_what_is_whole(run, shards, tmp_path):
+    paths, _ = shards
+    dq.audit([0, 1, 0, 1], pred_probs=np.eye(2)[[0, 1, 0, 1]]).save(
+        tmp_path / "audit", parquet=False, page=False
+    )
+    code, out, _ = run("verify", paths[0], tmp_path / "audit")
+    assert code == 0
+    assert out.splitlines() == [
+        f"{paths[0]}: a JointState, whole",
+        f"{tmp_path / 'audit'}: an audit of 4 rows, whole",
+    ]
+    (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("no state of ours")
+    damaged = paths[0].read_bytes()
+    (tmp_path / "bit").write_bytes(damaged[:40] + bytes([damaged[40] ^ 1]) + damaged[41:])
+    for name in ("empty", "text", "bit"):
+        code, out, err = run("verify", tmp_path / name)
+        assert (code, out) == (3, "")
+        assert name in err
+    issues = tmp_path / "audit" / "issues.npy"
+    issues.write_bytes(issues.read_bytes()[:-1])
+    code, _, err = run("verify", tmp_path / "audit")
+    assert code == 3
+    assert "issues.npy" in err

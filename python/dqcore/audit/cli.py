@@ -1,4 +1,4 @@
-"""The command line: `dqcore demo | audit | info`, also `python -m dqcore`.
+"""The command line: `dqcore demo | audit | merge | verify | info`, also `python -m dqcore`.
 
 stdout holds the result only; progress, warnings and errors go to stderr. Exit codes: 0 fine, 1 a --fail-on bound was
 reached, 2 bad input or usage, 3 input/output, 4 backend missing, 70 an error of dqcore itself, 130 interrupted.
@@ -42,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         "dqcore", description="Find what is wrong with a labelled data set.", allow_abbrev=False
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="demo | audit | info")
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="demo | audit | merge | verify | info"
+    )
 
     demo = commands.add_parser("demo", help="plant errors in 1,797 real digits and find them")
     demo.add_argument("--seed", type=_whole(0), default=0, help="what is planted where (default 0)")
@@ -92,6 +94,15 @@ def parser() -> argparse.ArgumentParser:
         help=f'exit with 1 where reached, e.g. "noise>5%%"; of {", ".join(SHARES)}; may be repeated',
     )
     _add_run(audit, ("text", "json", "csv"))
+
+    merge = commands.add_parser("merge", help="merge states that were counted apart")
+    merge.add_argument("out", metavar="OUT", help="the file to write, whole or not at all")
+    merge.add_argument("states", metavar="STATE", nargs="+", help="files of to_bytes()")
+
+    verify = commands.add_parser("verify", help="are saved audits and states whole?")
+    verify.add_argument(
+        "paths", metavar="PATH", nargs="+", help="folders of audits, files of states"
+    )
 
     info = commands.add_parser("info", help="versions, instruction set, threads, backends")
     info.add_argument("--json", action="store_true", help="print JSON")
@@ -181,6 +192,21 @@ def _audit(args: argparse.Namespace) -> int:
     return BOUND_REACHED if lines else OK
 
 
+def _merge(args: argparse.Namespace) -> int:
+    from . import parts
+
+    _tell(f"{printable(args.out, 300)} holds a {parts.merge(args.out, args.states)}")
+    return OK
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from . import parts
+
+    for path in args.paths:
+        _print(f"{printable(path, 300)}: {parts.verify(path)}, whole")
+    return OK
+
+
 def _info(args: argparse.Namespace) -> int:
     from .versions import versions, versions_text
 
@@ -236,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warner()
-            return {"demo": _demo, "audit": _audit, "info": _info}[args.command](args)
+            return _commands()[args.command](args)
     except KeyboardInterrupt:
         _tell("interrupted")
         return INTERRUPTED
@@ -256,6 +282,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         _tell("this is an error of dqcore, not of your data; please report it with the lines above")
         return INTERNAL
+
+
+def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
+    return {"demo": _demo, "audit": _audit, "merge": _merge, "verify": _verify, "info": _info}
 
 
 def _failed(error: BaseException, code: int) -> int:
