@@ -26,7 +26,7 @@ def test_a_build_without_the_module_says_so(monkeypatch):
     assert "_cuda" in _backend.available()["cuda"]
 
 
-def test_what_is_missing_is_said_with_versions(monkeypatch):
+def test_what_is_missing_is_said_with_versions(monkeypatch, capsys):
     module = ModuleType("dqcore._cuda")
     reason = "no NVIDIA driver on this machine (built with CUDA runtime 13.0; driver found: none)"
     module.status = lambda: ("13.0", "", [], reason)
@@ -41,6 +41,8 @@ def test_what_is_missing_is_said_with_versions(monkeypatch):
     module.status = lambda: ("13.0", "13.0", ["a device (9.0)"], "")
     assert _backend.load("cuda") is module
     assert not _backend.available()["cuda"]
+    dq.show_versions()
+    assert "runs on a device (9.0) (CUDA runtime 13.0, driver for 13.0)" in capsys.readouterr().out
 
 
 def test_an_array_on_a_device_is_refused_with_advice():

@@ -47,9 +47,19 @@ def versions_text() -> str:
         ("threads", found["threads"]),
     ]
     for name, state in found["backends"].items():
-        lines.append((f"backend {name}", "runs" if state["runs"] else f"no: {state['reason']}"))
+        lines.append(
+            (f"backend {name}", _where(name) if state["runs"] else f"no: {state['reason']}")
+        )
     lines += [(name, found[name]) for name in ("python", "numpy", "platform")]
     return "\n".join(f"{name:<16} {printable(value, 300)}" for name, value in lines)
+
+
+def _where(backend: str) -> str:
+    """Return that a backend runs; of that of devices, on which, and with what."""
+    if backend != "cuda":
+        return "runs"
+    runtime, driver, devices, _ = _backend.load(backend).status()
+    return f"runs on {', '.join(devices)} (CUDA runtime {runtime}, driver for {driver})"
 
 
 def show_versions() -> None:
