@@ -14,6 +14,9 @@ from . import _check
 _MODULES = {"cpu": "dqcore._cpu", "cuda": "dqcore._cuda", "reference": "dqcore.reference"}
 
 
+_asked: set[ModuleType] = set()  # modules that found a device
+
+
 class BackendError(RuntimeError):
     """The backend asked for cannot run here; the message says why."""
 
@@ -55,8 +58,12 @@ def load(backend: str, *arrays: object) -> ModuleType:
     except ImportError as error:
         advice = "" if backend != "cuda" else "; a build with nvcc on PATH has it (DQCORE_CUDA=ON)"
         raise BackendError(f"backend {backend!r} cannot run here: {error}{advice}") from error
-    if backend == "cuda" and (reason := module.status()[3]):
-        raise BackendError(f"backend 'cuda' cannot run here: {reason}")
+    if (
+        backend == "cuda" and module not in _asked
+    ):  # once: to ask for devices takes longer than a call
+        if reason := module.status()[3]:
+            raise BackendError(f"backend 'cuda' cannot run here: {reason}")
+        _asked.add(module)
     return module
 
 
