@@ -18,6 +18,7 @@ from dqcore.sources.files import File
 from joint_cases import FILTERS, coarse, same, smooth
 
 N, CLASSES = 700, 6
+SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 
 
 def safetensors(path, arrays, dtypes):
@@ -434,6 +435,32 @@ def test_files_are_not_left_open(tmp_path, rng):
 
 
 # ---- limits and other processes -----------------------------------------------------------------
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer holds memory of its own")
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
+def test_no_more_is_held_than_the_limit(tmp_path):
+    """A file of 320 MB; under 64 MB, with 64 MB for all else, and the results."""
+    code = """
+import sys, dqcore as dq, numpy as np
+def most():
+    return next(1024 * int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM"))
+n = len(dq.Source.open(sys.argv[1]))
+labels = np.arange(n, dtype=np.int32) % 4
+dq.label_issues(labels[:8], np.full((8, 4), 0.25))
+before = most()
+joint = dq.confident_joint(labels, sys.argv[1], memory_limit="64MB")
+found = dq.label_issues(labels, sys.argv[1], joint=joint, memory_limit="64MB")
+print(most() - before - sum(a.nbytes for a in (found.mask, found.indices, found.quality, found.suggested)))
+"""
+    shape = (1_000_000, 80)
+    p = np.lib.format.open_memmap(tmp_path / "p.npy", "w+", np.float32, shape)
+    p[:] = 1 / 80
+    p[::5, 7] = 0.5
+    p.flush()
+    command = [sys.executable, "-W", "ignore", "-c", code, tmp_path / "p.npy"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert 0 < int(out) < 128e6
 
 
 def test_row_groups_that_break_the_limit_are_told(tmp_path, rng):
