@@ -1,5 +1,7 @@
 // The knn room on a device: knn/knn.h's knn_graph with the same bits.
 #include "cuda/backend.h"
+#include "cuda/filter_error.h"
+#include "cuda/knn_error.h"
 #include "cuda/knn_graph.h"
 
 namespace dqcore::cuda {
@@ -7,6 +9,32 @@ namespace dqcore::cuda {
 KnnStats knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
     Device device;
     return knn_graph(device, in, out, {}, run);
+}
+
+double largest_filter_error(Matrix<const float> x, Metric metric) {
+    Device device;
+    auto rows = device.alloc<float>(x.rows * x.cols);
+    device.upload(rows, x.data, x.rows * x.cols);
+    const DeviceRows from{rows.all(), x.rows, x.cols};
+    Device::Buffer<double> centre;
+    const PointFrame frame = frame_of(device, metric, from, nullptr, centre);
+    PointSet<Device> set(device, from, metric);
+    set.pack(device, frame);
+    const Points& points = set.points();
+    auto worst = device.alloc<uint64_t>(1);
+    device.fill_zero(worst);
+    const TileStage all{points.tiles, points.tiles, 0, points.tiles, false};
+    device.launch(FilterError{{points, points},
+                              set.rows(metric),
+                              frame.centre,
+                              frame.scale,
+                              filter_gamma(x.cols),
+                              all,
+                              worst.all()},
+                  std::min(all.size(), device.resident_blocks(1)), TileProducts::kSharedBytes);
+    uint64_t bits;
+    device.download(&bits, worst, 1);
+    return bits_as<double>(bits);
 }
 
 }  // namespace dqcore::cuda

@@ -32,69 +32,33 @@ inline float filter_gamma(int64_t d) {
     return static_cast<float>(1.02 * (1.5 * static_cast<double>(d) + 2.0) * 0x1p-23 * 1.000001);
 }
 
-// Pairs of a stage that pass go to the rows that want them: hits[row * capacity + ..], in any order.
-struct FilterPairs {
-    static constexpr const char* kName = "filter_pairs";
-    static constexpr int kThreads = 128, kBlocks = 2;
+// The dot products of two tiles, a block of 4 warps for each pair. A warp takes 64 x 64 of the 128 x 128: 4 x 8 fragments
+// of 16 x 8.
+struct TileProducts {
+    static constexpr int kThreads = 128;
     static constexpr int kRing = 3;  // steps of the main loop in shared memory
     static constexpr int kTileBytes = kTileRows * kTileDims * 2;
     static constexpr int64_t kSharedBytes = int64_t{kRing} * 2 * kTileBytes;
 
-    Points rows, columns;
-    Global<const float> row_base,
-        column_base;  // columns of a base that seeks nothing: kSeeksNothing
-    Global<uint32_t> counts, hits;
-    TileStage stage;
-    int64_t capacity;
-    float gamma;
-
-    template <class Ex>
-    DQCORE_DEVICE void run(Ex& ex) const {
-        const int64_t size = stage.size();
-        for (int64_t w = ex.block(); w < size; w += ex.blocks()) {
-            int64_t i, j;
-            if (stage.pair(w, i, j)) tile(ex, i, j);
-        }
-    }
-
-private:
-    // A warp takes 64 x 64 of the 128 x 128 dot products: 4 x 8 fragments of 16 x 8.
     struct Sums {
         float c[4][8][4];
     };
 
-    template <class Ex>
-    DQCORE_DEVICE void tile(Ex& ex, int64_t i, int64_t j) const {
-        Sums sums;
-        multiply(ex, i, j, sums);
-        wait<0>(ex);
-        ex.sync();  // the ring becomes scratch
-        write_thresholds(ex, i, j);
-        ex.sync();
-        keep(ex, i, j, sums);
-        ex.sync();
+    Points rows, columns;
+
+    // Where in the tiles the c-th of a lane's 16 sums of its half-th row lies, of 8 such rows.
+    DQCORE_DEVICE static int row_of(int thread, int half) {
+        return (thread / kWarp & 1) * 64 + (thread % kWarp >> 2) + (half >> 1) * 16 +
+               (half & 1) * 8;
+    }
+    DQCORE_DEVICE static int column_of(int thread, int c) {
+        return (thread / kWarp >> 1) * 64 + (thread & 3) * 2 + (c >> 1) * 8 + (c & 1);
+    }
+    DQCORE_DEVICE static float sum_of(const Sums& sums, int half, int c) {
+        return sums.c[half >> 1][c >> 1][2 * (half & 1) + (c & 1)];
     }
 
-    // Where 8 halves of a row lie in a tile: their place in the row is xored with the row, so that the 8 rows that
-    // load_matrix reads at a time lie in different banks.
-    DQCORE_DEVICE static int place(int row, int chunk) {
-        return row * kTileDims + ((chunk ^ (row & 7)) << 3);
-    }
-
-    template <class Ex, class View>
-    DQCORE_DEVICE void copy_step(Ex& ex, const View& ring, int64_t i, int64_t j, int step) const {
-        const int start = step % kRing * 2 * (kTileBytes / 2);
-        const int chunk = ex.thread() & 7;
-        DQCORE_UNROLL
-        for (int t = 0; t < kTileRows / 16; ++t) {
-            const int row = (ex.thread() >> 3) + 16 * t;
-            const int64_t at = row * rows.width + int64_t{step} * kTileDims + chunk * 8;
-            const int to = start + place(row, chunk);
-            ex.copy16(ring, to, rows.halves, i * kTileRows * rows.width + at);
-            ex.copy16(ring, to + kTileBytes / 2, columns.halves, j * kTileRows * rows.width + at);
-        }
-    }
-
+    // Every thread of the block, which then waits with all copies landed.
     template <class Ex>
     DQCORE_DEVICE void multiply(Ex& ex, int64_t i, int64_t j, Sums& sums) const {
         const auto ring = shared<uint16_t>(ex, 0, kSharedBytes / 2);
@@ -115,6 +79,29 @@ private:
             if (step + kRing - 1 < steps) copy_step(ex, ring, i, j, step + kRing - 1);
             ex.commit();
             multiply_step(ex, ring, step % kRing * 2 * (kTileBytes / 2), sums);
+        }
+        wait<0>(ex);
+        ex.sync();  // the ring becomes scratch
+    }
+
+private:
+    // Where 8 halves of a row lie in a tile: their place in the row is xored with the row, so that the 8 rows that
+    // load_matrix reads at a time lie in different banks.
+    DQCORE_DEVICE static int place(int row, int chunk) {
+        return row * kTileDims + ((chunk ^ (row & 7)) << 3);
+    }
+
+    template <class Ex, class View>
+    DQCORE_DEVICE void copy_step(Ex& ex, const View& ring, int64_t i, int64_t j, int step) const {
+        const int start = step % kRing * 2 * (kTileBytes / 2);
+        const int chunk = ex.thread() & 7;
+        DQCORE_UNROLL
+        for (int t = 0; t < kTileRows / 16; ++t) {
+            const int row = (ex.thread() >> 3) + 16 * t;
+            const int64_t at = row * rows.width + int64_t{step} * kTileDims + chunk * 8;
+            const int to = start + place(row, chunk);
+            ex.copy16(ring, to, rows.halves, i * kTileRows * rows.width + at);
+            ex.copy16(ring, to + kTileBytes / 2, columns.halves, j * kTileRows * rows.width + at);
         }
     }
 
@@ -146,6 +133,40 @@ private:
             for (int n = 0; n < 8; ++n) ex.mma(sums.c[m][n], a[m], b[n]);
         }
     }
+};
+
+// Pairs of a stage that pass go to the rows that want them: hits[row * capacity + ..], in any order.
+struct FilterPairs {
+    static constexpr const char* kName = "filter_pairs";
+    static constexpr int kThreads = TileProducts::kThreads, kBlocks = 2;
+
+    TileProducts products;
+    Global<const float> row_base,
+        column_base;  // columns of a base that seeks nothing: kSeeksNothing
+    Global<uint32_t> counts, hits;
+    TileStage stage;
+    int64_t capacity;
+    float gamma;
+
+    template <class Ex>
+    DQCORE_DEVICE void run(Ex& ex) const {
+        const int64_t size = stage.size();
+        for (int64_t w = ex.block(); w < size; w += ex.blocks()) {
+            int64_t i, j;
+            if (stage.pair(w, i, j)) tile(ex, i, j);
+        }
+    }
+
+private:
+    template <class Ex>
+    DQCORE_DEVICE void tile(Ex& ex, int64_t i, int64_t j) const {
+        TileProducts::Sums sums;
+        products.multiply(ex, i, j, sums);
+        write_thresholds(ex, i, j);
+        ex.sync();
+        keep(ex, i, j, sums);
+        ex.sync();
+    }
 
     DQCORE_DEVICE float alpha(float base, const PointStats& point, const Points& others,
                               int64_t tile) const {
@@ -163,55 +184,53 @@ private:
         const auto of_tile = shared<float>(ex, 0, 4 * kTileRows);
         const int t = ex.thread();
         const int64_t row = i * kTileRows + t, column = j * kTileRows + t;
-        const PointStats of_row = rows.stats_of(row), of_column = columns.stats_of(column);
-        of_tile.set(t, alpha(row_base[row], of_row, columns, j));
+        const PointStats of_row = products.rows.stats_of(row);
+        const PointStats of_column = products.columns.stats_of(column);
+        of_tile.set(t, alpha(row_base[row], of_row, products.columns, j));
         of_tile.set(kTileRows + t, of_row.half_norm);
-        of_tile.set(2 * kTileRows + t, alpha(column_base[column], of_column, rows, i));
+        of_tile.set(2 * kTileRows + t, alpha(column_base[column], of_column, products.rows, i));
         of_tile.set(3 * kTileRows + t, of_column.half_norm);
     }
 
     template <class Ex>
-    DQCORE_DEVICE void keep(Ex& ex, int64_t i, int64_t j, const Sums& sums) const {
+    DQCORE_DEVICE void keep(Ex& ex, int64_t i, int64_t j, const TileProducts::Sums& sums) const {
         const auto of_tile = shared<float>(ex, 0, 4 * kTileRows);
         // The 16 sums of a row that a lane holds, of its own alone: where one passes, a loop looks at each.
         const auto scratch = shared<float>(ex, 16 * kTileRows, 16 * kThreads);
-        const int lane = ex.lane(), warp = ex.warp();
-        const int row0 = (warp & 1) * 64 + (lane >> 2), column0 = (warp >> 1) * 64 + (lane & 3) * 2;
         float column_alpha[16], column_half[16];
         DQCORE_UNROLL
         for (int c = 0; c < 16; ++c) {
-            const int column = column0 + (c >> 1) * 8 + (c & 1);
+            const int column = TileProducts::column_of(ex.thread(), c);
             column_alpha[c] = of_tile[2 * kTileRows + column];
             column_half[c] = of_tile[3 * kTileRows + column];
         }
         DQCORE_UNROLL
         for (int half = 0; half < 8; ++half) {
-            const int row = row0 + (half >> 1) * 16 + (half & 1) * 8;
+            const int row = TileProducts::row_of(ex.thread(), half);
             const float row_alpha = of_tile[row], row_half = of_tile[kTileRows + row];
             bool any = false;
             DQCORE_UNROLL
             for (int c = 0; c < 16; ++c) {
-                const float s = sums.c[half >> 1][c >> 1][2 * (half & 1) + (c & 1)];
+                const float s = TileProducts::sum_of(sums, half, c);
                 any |= (s - column_half[c] >= row_alpha) | (s - row_half >= column_alpha[c]);
             }
             if (!any) continue;
             DQCORE_UNROLL
             for (int c = 0; c < 16; ++c)
-                scratch.set(c * kThreads + ex.thread(),
-                            sums.c[half >> 1][c >> 1][2 * (half & 1) + (c & 1)]);
-            append(ex, i, j, row, column0);
+                scratch.set(c * kThreads + ex.thread(), TileProducts::sum_of(sums, half, c));
+            append(ex, i, j, row);
         }
     }
 
     template <class Ex>
-    DQCORE_DEVICE void append(Ex& ex, int64_t i, int64_t j, int row, int column0) const {
+    DQCORE_DEVICE void append(Ex& ex, int64_t i, int64_t j, int row) const {
         const auto of_tile = shared<float>(ex, 0, 4 * kTileRows);
         const auto scratch = shared<float>(ex, 16 * kTileRows, 16 * kThreads);
         const bool diagonal = stage.self && i == j;
         const float row_alpha = of_tile[row], row_half = of_tile[kTileRows + row];
         DQCORE_NO_UNROLL
         for (int c = 0; c < 16; ++c) {
-            const int column = column0 + (c >> 1) * 8 + (c & 1);
+            const int column = TileProducts::column_of(ex.thread(), c);
             const float s = scratch[c * kThreads + ex.thread()];
             const float column_alpha = of_tile[2 * kTileRows + column];
             if (s - of_tile[3 * kTileRows + column] >= row_alpha && !(diagonal && row == column))

@@ -245,8 +245,7 @@ private:
     bool run_stage(const TileStage& stage, bool stop_at_overflow, KnnStats& stats) {
         device_.fill_zero(counts_);
         device_.fill_zero(totals_);
-        const FilterPairs filter{join_.query_points,
-                                 join_.base_points,
+        const FilterPairs filter{{join_.query_points, join_.base_points},
                                  base_.all(),
                                  join_.self ? base_.all() : others_base_.all(),
                                  counts_.all(),
@@ -256,7 +255,7 @@ private:
                                  filter_gamma(join_.base.d)};
         device_.launch(filter,
                        std::min(stage.size(), device_.resident_blocks(FilterPairs::kBlocks)),
-                       FilterPairs::kSharedBytes);
+                       TileProducts::kSharedBytes);
         device_.launch(RankHits{join_, counts_.all(), hits_.all(), totals_.all(), too_many_.all()},
                        join_.query_points.size, list_bytes());
         uint64_t totals[2];
@@ -378,6 +377,7 @@ KnnStats knn_graph(Device& device, const DeviceRows& base, const DeviceRows* que
     sweep.emplace(device, query_points ? *query_points : points, points, !queries, frame, k,
                   options);
     stats.seconds_prepare = seconds() - start;
+    stats.pairs = queries ? queries->n * base.n : base.n * (base.n - 1) / 2;
     if (!sweep->run(!queries, stats, run)) {
         const RowGroups groups = group_rows(device, base.x, base.n, base.d);
         stats.survivors1 = stats.keys = 0;

@@ -6,7 +6,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "bind/array.h"
 #include "cuda/errors.h"
+#include "cuda/filter_error.h"
 #include "cuda/runtime.h"
 
 namespace dqcore::bind {
@@ -39,6 +41,15 @@ PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
         const dqcore::cuda::RuntimeStatus s = dqcore::cuda::runtime_status();
         return py::make_tuple(s.runtime, s.driver, s.devices, s.reason);
     });
+    // How far the tensor cores went of what the filter's bound allows, for these rows: 1 and more breaks it.
+    m.def(
+        "filter_error",
+        [](const dqcore::bind::Array<float>& x, const std::string& metric) {
+            return dqcore::cuda::largest_filter_error(
+                dqcore::bind::matrix(x),
+                metric == "cosine" ? dqcore::Metric::kCosine : dqcore::Metric::kEuclidean);
+        },
+        py::arg("x").noconvert(), py::arg("metric"));
     // A function that has no kernel is an error of its own: nothing runs elsewhere instead.
     m.def("__getattr__", [](const std::string& name) -> py::object {
         const auto error = py::module_::import("dqcore._backend").attr("NoKernelError");

@@ -8,6 +8,7 @@
 #include "bind/array.h"
 #include "bind/run.h"
 #include "cuda/example.h"
+#include "cuda/filter_error.h"
 #include "cuda/hazards.h"
 #include "cuda/host_device.h"
 #include "cuda/knn_graph.h"
@@ -41,6 +42,11 @@ py::tuple knn_graph_with_room(const Array<float>& features, int64_t k, int64_t c
     return py::make_tuple(indices.array, distances.array, stats.survivors1, stats.again);
 }
 
+double filter_error(const Array<float>& x, const std::string& metric) {
+    return cuda::largest_filter_error(matrix(x),
+                                      metric == "cosine" ? Metric::kCosine : Metric::kEuclidean);
+}
+
 int64_t first_bad_row(const Array<float>& x) {
     const auto view = matrix(x);
     cuda::HostDevice device;
@@ -70,5 +76,6 @@ PYBIND11_MODULE(_emulated, m) {
     m.def("hazard", &bind::hazard, py::arg("what"), py::arg("backwards"));
     m.def("knn_graph_with_room", &bind::knn_graph_with_room, py::arg("features").noconvert(),
           py::arg("k"), py::arg("capacity"));
+    m.def("filter_error", &bind::filter_error, py::arg("x").noconvert(), py::arg("metric"));
     m.def("first_bad_row", &bind::first_bad_row, py::arg("x").noconvert());
 }
