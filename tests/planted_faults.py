@@ -353,13 +353,6 @@ FAULTS = [
         "tests/test_sources.py::test_hostile_headers_of_safetensors",
     ),
     Fault(
-        "sources: a selection's bar lets too little through",
-        "cpp/joint/class_selections.h",
-        "if (!(key >= bar) ||",
-        "if (!(key > bar) ||",
-        "tests/test_sources.py::test_every_filter_and_score_gives_the_bits_of_the_array",
-    ),
-    Fault(
         "sources: an open selection is not cut before it is merged",
         "cpp/joint/stream.cpp",
         "    open_->cut();\n",

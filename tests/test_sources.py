@@ -127,8 +127,10 @@ def test_what_many_selections_hold_is_cut_and_merged(tmp_path, monkeypatch):
     labels = rng.integers(0, 3, len(labels))
     np.save(tmp_path / "p.npy", p.astype(np.float32))
     for filter_by in ("prune_by_noise_rate", "both"):
-        found = dq.label_issues(labels, tmp_path / "p.npy", filter_by=filter_by, threads=3)
-        same(found, dq.label_issues(labels, p.astype(np.float32), filter_by=filter_by))
+        expected = dq.label_issues(labels, p.astype(np.float32), filter_by=filter_by)
+        for threads in (1, 3):
+            run = {"filter_by": filter_by, "threads": threads}
+            same(dq.label_issues(labels, tmp_path / "p.npy", **run), expected)
 
 
 def test_weights_names_and_labels_may_be_files(tmp_path, rng):
