@@ -42,6 +42,30 @@ def test_slices(losses):
     )
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize(("n", "d", "k"), [(129, 1, 3), (5000, 65, 10), (20_000, 200, 100)])
+def test_neighbours(n, d, k, metric):
+    rng = np.random.default_rng([n, d])
+    x = rng.standard_normal((n, d)).astype(np.float32)
+    x[n // 2 : n // 2 + n // 10] = x[0]  # more equal rows than a stage has room for
+    x[-5:] = 0.0
+    for queries in (None, x[: n // 3] + np.float32(0.01)):
+        options = {"k": k, "metric": metric, "queries": queries}
+        want, got = (dq.knn_graph(x, backend=b, **options) for b in ("cpu", "cuda"))
+        np.testing.assert_array_equal(want.indices, got.indices)
+        np.testing.assert_array_equal(want.distances, got.distances)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("d", [7, 128, 1024])
+def test_the_tensor_cores_keep_within_the_filters_bound(d, metric):
+    rng = np.random.default_rng(d)
+    x = rng.standard_normal((1000, d))
+    for data in (x, np.abs(x), x * 2.0 ** rng.integers(-12, 13, x.shape)):
+        error = _backend.load("cuda").filter_error(data.astype(np.float32), metric)
+        assert error < 1.0
+
+
 def test_two_runs_are_identical():
     labels, p = smooth(np.random.default_rng(0), 200_000, 50)
     p = p.astype(np.float32)

@@ -227,7 +227,7 @@ def knn_graph(
     queries : (m, d) array_like, optional
         Seek neighbours of these rows among `features`, leaving none out.
     backend : {"auto", "cpu", "cuda", "reference"}
-        Where to run; "auto" follows the data.
+        Where to run; "auto" follows the data. "cuda" takes k up to 1024 and up to 65,536 columns.
     threads : int
         0 for all that the process may use.
     progress : callable, optional
