@@ -83,6 +83,19 @@ def test_ties_go_to_the_lower_index(rng, metric):
     check(rng.integers(-2, 3, (260, 3)).astype(np.float32), 7, metric)
 
 
+def test_the_lanes_are_folded_in_the_canonical_order():
+    x = np.zeros((2, 32), np.float32)
+    x[:, 0], x[:, 16], x[0, 17] = (
+        1.0,
+        1.5 * 2.0**-27,
+        1.5 * 2.0**-27,
+    )  # the last two squared: 9/8 of an ulp of 1
+    indices = emulated(x, 2, queries=np.zeros((1, 32), np.float32))[0]
+    assert indices.tolist() == [
+        [1, 0]
+    ]  # were lanes side by side added first, the keys would be equal
+
+
 def test_hits_that_do_not_fit_are_done_in_full(rng):
     _, too_many = check_with_room(rows(rng, 300, 8), 5, 9)
     assert 0 < too_many < 600
