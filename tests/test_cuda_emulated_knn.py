@@ -84,16 +84,13 @@ def test_ties_go_to_the_lower_index(rng, metric):
 
 
 def test_the_lanes_are_folded_in_the_canonical_order():
+    # Squared, the small numbers are 9/16 of an ulp of 1: one alone rounds to an ulp, two together as well.
     x = np.zeros((2, 32), np.float32)
-    x[:, 0], x[:, 16], x[0, 17] = (
-        1.0,
-        1.5 * 2.0**-27,
-        1.5 * 2.0**-27,
-    )  # the last two squared: 9/8 of an ulp of 1
+    x[:, 0] = 1.0
+    x[:, 16] = x[0, 17] = 1.5 * 2.0**-27
     indices = emulated(x, 2, queries=np.zeros((1, 32), np.float32))[0]
-    assert indices.tolist() == [
-        [1, 0]
-    ]  # were lanes side by side added first, the keys would be equal
+    # Were lanes 16 and 17 added first, the keys would be equal.
+    assert indices.tolist() == [[1, 0]]
 
 
 def test_hits_that_do_not_fit_are_done_in_full(rng):
