@@ -25,7 +25,7 @@ def test_first_block_is_two_commands():
     assert len(lines) == 2
     assert all(line.startswith("python3 -m venv .venv && ") for line in lines)
     assert shlex.split(lines[0])[-2:] == [".venv/bin/dqcore", "demo"]
-    assert shlex.split(lines[1])[-4:] == [".venv/bin/python", "-m", "pytest", "-q"]
+    assert shlex.split(lines[1])[-6:] == [".venv/bin/python", "-m", "pytest", "-q", "-n", "auto"]
 
 
 def test_the_example_runs(tmp_path, rng):
