@@ -21,15 +21,12 @@ from types import SimpleNamespace
 from typing import IO, Any, cast
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..sources import CorruptFileError
 from ..sources.files import regular_file
+from ..sources.formats import npy_header
 from .text import printable
-
-# Python literals in a .npy header cost more to parse than they take to store; NumPy's own bound.
-MOST_HEADER_BYTES = 10_000
 
 # What zipfile and its decompressors raise on a damaged archive.
 DAMAGE = (
@@ -139,17 +136,7 @@ def read_npy(path: str | os.PathLike[str], limit: int | None = None) -> NDArray[
 
 def _read_npy(stream: IO[bytes], size: int, where: str, limit: int) -> NDArray[Any]:
     """Read one .npy of `size` bytes from `stream`, having checked what its header declares."""
-    try:
-        version = npy.read_magic(stream)
-        read_header = {
-            (1, 0): npy.read_array_header_1_0,
-            (2, 0): npy.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise ValueError(f"format version {version} is not supported")
-        shape, fortran, dtype = read_header(stream, max_header_size=MOST_HEADER_BYTES)
-    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
-        raise CorruptFileError(f"{where}: not a .npy array: {error}") from error
+    shape, fortran, dtype = npy_header(stream, where)
     if dtype.hasobject:
         raise CorruptFileError(
             f"{where} holds Python objects (a pickle), which are never loaded; "

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -43,23 +43,31 @@ WANT = (
 )
 
 
+def npy_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether in Fortran order, and dtype that a .npy declares; `stream` then stands at its first number."""
+    try:
+        version = npy.read_magic(stream)
+        read_header = {
+            (1, 0): npy.read_array_header_1_0,
+            (2, 0): npy.read_array_header_2_0,
+        }.get(version)
+        if read_header is None:
+            raise ValueError(f"format version {version} is not supported")
+        declared: tuple[tuple[int, ...], bool, np.dtype[Any]] = read_header(
+            stream, max_header_size=MOST_HEADER_BYTES
+        )
+    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+        raise CorruptFileError(f"{where}: not a .npy array: {error}") from error
+    return declared
+
+
 def _npy(path: str, key: str) -> Source:
     if key:
         raise ValueError(f"{path} holds one array, none called {_check.shown(key)}")
     file = File(path)
-    try:
-        with file.stream() as stream:
-            version = npy.read_magic(stream)
-            read_header = {
-                (1, 0): npy.read_array_header_1_0,
-                (2, 0): npy.read_array_header_2_0,
-            }.get(version)
-            if read_header is None:
-                raise ValueError(f"format version {version} is not supported")
-            shape, fortran, dtype = read_header(stream, max_header_size=MOST_HEADER_BYTES)
-            offset = stream.tell()
-    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
-        raise CorruptFileError(f"{path}: not a .npy array: {error}") from error
+    with file.stream() as stream:
+        shape, fortran, dtype = npy_header(stream, path)
+        offset = stream.tell()
     if dtype.hasobject:
         raise CorruptFileError(f"{path} holds Python objects (a pickle), which are never loaded")
     if dtype.itemsize == 0 or dtype.subdtype is not None or dtype.names is not None or not shape:
