@@ -9,7 +9,7 @@ from joint_cases import FILTERS, coarse, same, smooth
 
 N, CLASSES = 700, 6
 # Of each dtype, a few rows in a piece: what the tables need, and some.
-TIGHT = (1 << 20) + 24 * CLASSES**2 + 64 * 8 * CLASSES
+TIGHT = (1 << 20) + 24 * CLASSES**2 + 200 * 8 * CLASSES
 
 
 @pytest.fixture(params=[np.float32, np.float64, np.float16], ids=lambda t: np.dtype(t).name)

@@ -68,27 +68,40 @@ void add_issues(cpu::IssueStream& stream, const Array<int32_t>& labels, const py
                 int64_t row_start, Array<double>& quality, Array<double>& low_score,
                 Array<int32_t>& suggested, Array<uint8_t>& flags) {
     const JointInput in = block_of(labels, pred_probs, {}, stream.plan().thresholds.size());
-    const IssueColumns rows = columns_of(quality, low_score, suggested, flags, in.labels.size,
+    // Without columns, rows are selected alone.
+    const int64_t n = vector(flags).size == 0 ? 0 : in.labels.size;
+    const IssueColumns rows = columns_of(quality, low_score, suggested, flags, n,
                                          joint::has_low_score(stream.plan().options));
     const py::gil_scoped_release release;
     stream.add(in, row_start, rows);
 }
 
-// What `state` holds is taken.
+// What `state` holds is taken; flags become the mask.
 py::tuple finish_issues(IssueState& state, Array<double>& quality, Array<double>& low_score,
-                        Array<int32_t>& suggested, Array<uint8_t>& flags) {
+                        Array<int32_t>& suggested, Array<uint8_t>& flags, int64_t spare) {
     const int64_t n = vector(flags).size;
     const IssueColumns rows = columns_of(quality, low_score, suggested, flags, n,
                                          joint::has_low_score(state.plan.options));
     Issues issues;
     {
         const py::gil_scoped_release release;
-        issues = finish(std::move(state), rows);
+        issues = finish(std::move(state), rows, spare);
     }
     const auto flagged = static_cast<int64_t>(issues.indices.size());
-    return py::make_tuple(
-        taken<uint8_t>(std::move(issues.mask), {n}).attr("view")(py::dtype("bool")),
-        taken<int64_t>(std::move(issues.indices), {flagged}), row_sums_of(issues.row_sums));
+    return py::make_tuple(taken<int64_t>(std::move(issues.indices), {flagged}),
+                          row_sums_of(issues.row_sums));
+}
+
+void mark_selections(IssueState& state, Array<uint8_t>& flags) {
+    const Vector<uint8_t> rows = filled(flags, vector(flags).size);
+    const py::gil_scoped_release release;
+    mark_selected(state, rows);
+}
+
+py::tuple close_stream(cpu::IssueStream& stream) {
+    std::vector<int64_t> lacking;
+    IssueState state = std::move(stream).close(lacking);
+    return py::make_tuple(std::move(state), lacking);
 }
 
 }  // namespace
@@ -99,18 +112,29 @@ void joint_stream(py::module_& m) {
     m.def("add_joint", &add_joint, py::arg("state"), py::arg("labels").noconvert(),
           py::arg("pred_probs").noconvert(), py::arg("weights").noconvert());
     py::class_<cpu::IssueStream>(m, "IssueStream")
-        .def(py::init([](const IssueState& like) { return cpu::IssueStream(like.plan); }),
-             py::arg("like"))
+        .def(py::init([](const IssueState& like, std::vector<int64_t> class_counts,
+                         const Array<uint8_t>& chosen) {
+                 return cpu::IssueStream(like.plan, std::move(class_counts),
+                                         {chosen.data(), chosen.data() + chosen.size()});
+             }),
+             py::arg("like"), py::arg("class_counts"), py::arg("chosen").noconvert())
         .def("add", &add_issues, py::arg("labels").noconvert(), py::arg("pred_probs").noconvert(),
              py::arg("row_start"), py::arg("quality").noconvert(), py::arg("low_score").noconvert(),
              py::arg("suggested").noconvert(), py::arg("flags").noconvert())
-        .def("close", [](cpu::IssueStream& self) { return std::move(self).close(); })
+        .def("close", &close_stream)
+        .def_property_readonly("takes",
+                               [](const cpu::IssueStream& self) {
+                                   return taken<int64_t>(
+                                       std::vector<int64_t>(self.plan().take),
+                                       {static_cast<int64_t>(self.plan().take.size())});
+                               })
         .def_property_readonly("wants_low_score", [](const cpu::IssueStream& self) {
             return joint::has_low_score(self.plan().options);
         });
     m.def("finish_issues", &finish_issues, py::arg("state"), py::arg("quality").noconvert(),
           py::arg("low_score").noconvert(), py::arg("suggested").noconvert(),
-          py::arg("flags").noconvert());
+          py::arg("flags").noconvert(), py::arg("spare"));
+    m.def("mark_selections", &mark_selections, py::arg("state"), py::arg("flags").noconvert());
     m.def(
         "selections_from_bytes",
         [](const py::bytes& data) {

@@ -1,4 +1,5 @@
-// One pass that scores rows: quality, most probable class and flags of each; what else becomes of a row, its caller says.
+// One pass that scores rows: quality, most probable class and flags of each, where there are columns for them; what else
+// becomes of a row, its caller says.
 #pragma once
 
 #include "joint/issue_state.h"
@@ -30,18 +31,24 @@ public:
             const int64_t i = block.begin + r;
             const int64_t label = label_at(in_.labels, i, n_classes_);
             const T* p = block.row(r);
-            const T runner_up = block.runner_up_of(r);
             const int64_t argmax = block.argmax[r];
-            rows_.quality[i] = score_(p, label, argmax, runner_up);
-            if (rows_.low_score.size > 0)
-                rows_.low_score[i] = low_score_(p, label, argmax, runner_up);
-            rows_.suggested[i] = block.argmax[r];
-            rows_.flags[i] = flags(p, label, argmax, block.guess[r]);
+            if (rows_.flags.size > 0) tell(block, r, i, label);
             each(p, label, i, argmax);
         }
     }
 
 private:
+    template <class T>
+    void tell(const Block<T>& block, int64_t r, int64_t i, int64_t label) const {
+        const T* p = block.row(r);
+        const T runner_up = block.runner_up_of(r);
+        const int64_t argmax = block.argmax[r];
+        rows_.quality[i] = score_(p, label, argmax, runner_up);
+        if (rows_.low_score.size > 0) rows_.low_score[i] = low_score_(p, label, argmax, runner_up);
+        rows_.suggested[i] = block.argmax[r];
+        rows_.flags[i] = flags(p, label, argmax, block.guess[r]);
+    }
+
     // Whether the given label would be the argmax if it were 1e-6 more probable.
     template <class T>
     static bool as_given(const T* p, int64_t label, int64_t argmax) {

@@ -86,51 +86,6 @@ std::vector<IssueRows> joined(std::vector<IssueRows>& a, std::vector<IssueRows>&
     return result;
 }
 
-// Marks the `take` rows with the least score.
-void mark_lowest(Vector<const double> score, int64_t take, ZeroedVector<uint8_t>& mask) {
-    std::vector<Candidate> rows(static_cast<size_t>(score.size));
-    for (int64_t i = 0; i < score.size; ++i) rows[static_cast<size_t>(i)] = {-score[i], i};
-    if (take > 0) joint::keep_best(rows, take);
-    for (int64_t i = 0; i < take; ++i)
-        mask[static_cast<size_t>(rows[static_cast<size_t>(i)].row)] = 1;
-}
-
-// Rows that the selections of a prune filter name, less those whose label is as probable as any.
-void mark_selected(const IssuePlan& plan, const std::vector<std::vector<Candidate>>& best,
-                   Vector<const uint8_t> flags, ZeroedVector<uint8_t>& mask) {
-    enum : uint8_t { kByRate = 1, kByClass = 2 };
-    const uint8_t wanted = plan.options.filter == Filter::kBoth           ? kByRate | kByClass
-                           : plan.options.filter == Filter::kPruneByClass ? kByClass
-                                                                          : kByRate;
-    for (size_t k = 0; k + 1 < plan.first.size(); ++k)
-        for (auto s = static_cast<size_t>(plan.first[k]);
-             s < static_cast<size_t>(plan.first[k + 1]); ++s)
-            for (const Candidate& c : best[s]) {
-                if (c.row >= flags.size) throw std::invalid_argument("rows are missing");
-                mask[static_cast<size_t>(c.row)] |=
-                    static_cast<size_t>(plan.rival[s]) == k ? kByClass : kByRate;
-            }
-    for (int64_t i = 0; i < flags.size; ++i) {
-        uint8_t& marked = mask[static_cast<size_t>(i)];
-        marked = marked == wanted && !(flags[i] & joint::kAsGiven);
-    }
-}
-
-void mark(const IssueState& state, const IssueColumns& rows, ZeroedVector<uint8_t>& mask) {
-    const Filter filter = state.plan.options.filter;
-    const Vector<const uint8_t> flags{rows.flags.data, rows.flags.size};
-    if (joint::prunes(filter)) return mark_selected(state.plan, state.best, flags, mask);
-    const uint8_t flag =
-        filter == Filter::kPredictedNeqGiven ? joint::kOtherArgmax : joint::kOffDiagonal;
-    if (joint::selects_low(filter)) {
-        const auto take = std::count_if(flags.data, flags.data + flags.size,
-                                        [&](uint8_t f) { return (f & flag) != 0; });
-        const Vector<double>& score = rows.low_score.size == 0 ? rows.quality : rows.low_score;
-        return mark_lowest({score.data, score.size}, take, mask);
-    }
-    for (int64_t i = 0; i < flags.size; ++i) mask[static_cast<size_t>(i)] = (flags[i] & flag) != 0;
-}
-
 // An unsigned number that orders as the score does; -0 and 0 are one.
 uint64_t order_bits(double score) {
     constexpr uint64_t kSign = uint64_t{1} << 63;
@@ -138,21 +93,88 @@ uint64_t order_bits(double score) {
     return bits & kSign ? ~bits : bits | kSign;
 }
 
+// Marks the `take` rows with the least score, ties to the lower row: the greatest of those scores is found digit by digit,
+// from the highest, by counting the scores that begin as it does. Nothing of the rows' size is held.
+void mark_lowest(Vector<const double> score, int64_t take, Vector<uint8_t> mask) {
+    constexpr unsigned kDigit = 16;
+    uint64_t last = 0;
+    int64_t left = take;  // of the scores that begin as `last`, how many are taken
+    for (unsigned shift = 64; shift > 0 && take > 0; shift -= kDigit) {
+        std::vector<int64_t> counts(size_t{1} << kDigit);
+        const unsigned low = shift - kDigit;
+        for (int64_t i = 0; i < score.size; ++i) {
+            const uint64_t bits = order_bits(score[i]);
+            if (shift == 64 || bits >> shift == last >> shift)
+                ++counts[bits >> low & (counts.size() - 1)];
+        }
+        uint64_t digit = 0;
+        while (counts[digit] < left) left -= counts[digit++];
+        last |= digit << low;
+    }
+    for (int64_t i = 0; i < score.size; ++i) {
+        const uint64_t bits = order_bits(score[i]);
+        mask[i] = take > 0 && (bits < last || (bits == last && left-- > 0));
+    }
+}
+
+// Of rows whose selections are marked, those that the filter takes, less those whose label is as probable as any.
+void settle(Filter filter, Vector<uint8_t> mask) {
+    const uint8_t wanted = filter == Filter::kBoth           ? joint::kByRate | joint::kByClass
+                           : filter == Filter::kPruneByClass ? joint::kByClass
+                                                             : joint::kByRate;
+    for (int64_t i = 0; i < mask.size; ++i)
+        mask[i] = (mask[i] & wanted) == wanted && !(mask[i] & joint::kAsGiven);
+}
+
+// Flags become the mask.
+void mark(IssueState& state, const IssueColumns& rows) {
+    const Filter filter = state.plan.options.filter;
+    const Vector<uint8_t> mask = rows.flags;
+    if (joint::prunes(filter)) {
+        mark_selected(state, mask);
+        return settle(filter, mask);
+    }
+    const uint8_t flag =
+        filter == Filter::kPredictedNeqGiven ? joint::kOtherArgmax : joint::kOffDiagonal;
+    if (joint::selects_low(filter)) {
+        const auto take = std::count_if(mask.data, mask.data + mask.size,
+                                        [&](uint8_t f) { return (f & flag) != 0; });
+        const Vector<double>& score = rows.low_score.size == 0 ? rows.quality : rows.low_score;
+        return mark_lowest({score.data, score.size}, take, mask);
+    }
+    for (int64_t i = 0; i < mask.size; ++i) mask[i] = (mask[i] & flag) != 0;
+}
+
+std::vector<int64_t> ranked_in_place(Vector<const uint8_t> mask, Vector<const double> score,
+                                     int64_t marked) {
+    std::vector<int64_t> rows;
+    rows.reserve(static_cast<size_t>(marked));
+    for (int64_t i = 0; i < mask.size; ++i)
+        if (mask[i]) rows.push_back(i);
+    std::sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) {
+        const uint64_t x = order_bits(score[a]), y = order_bits(score[b]);
+        return x < y || (x == y && a < b);
+    });
+    return rows;
+}
+
 // The marked rows by score, ties to the lower row: a radix sort, byte by byte from the lowest, each
-// pass stable; a byte that all scores share needs no pass.
-std::vector<int64_t> ranked(const ZeroedVector<uint8_t>& mask, Vector<const double> score) {
+// pass stable; a byte that all scores share needs no pass. Where less than it needs is to `spare`, in place.
+std::vector<int64_t> ranked(Vector<const uint8_t> mask, Vector<const double> score, int64_t spare) {
     struct Item {
         uint64_t bits;
         int64_t row;
     };
+    const auto marked = std::count(mask.data, mask.data + mask.size, 1);
+    if (marked > spare / int64_t{2 * sizeof(Item)}) return ranked_in_place(mask, score, marked);
     std::vector<Item> items;
-    items.reserve(static_cast<size_t>(std::count(mask.begin(), mask.end(), 1)));
+    items.reserve(static_cast<size_t>(marked));
     constexpr size_t kBytes = 8, kValues = 256;
     std::vector<std::array<size_t, kValues>> counts(kBytes);
-    for (size_t i = 0; i < mask.size(); ++i) {
+    for (int64_t i = 0; i < mask.size; ++i) {
         if (!mask[i]) continue;
-        const uint64_t bits = order_bits(score[static_cast<int64_t>(i)]);
-        items.push_back({bits, static_cast<int64_t>(i)});
+        const uint64_t bits = order_bits(score[i]);
+        items.push_back({bits, i});
         for (size_t b = 0; b < kBytes; ++b) ++counts[b][bits >> 8 * b & 0xff];
     }
     std::vector<Item> sorted(items.size());
@@ -264,17 +286,32 @@ Issues IssueState::finish() && {
     if (pieces.empty()) return issues;
     IssueRows rows = std::move(pieces[0]);
     issues = dqcore::finish(std::move(*this), joint::columns_of(rows));
+    issues.mask = std::move(rows.flags);
     issues.quality = std::move(rows.quality);
     issues.suggested = std::move(rows.suggested);
     return issues;
 }
 
-Issues finish(IssueState state, const IssueColumns& rows) {
-    Issues issues;
-    issues.mask.resize(static_cast<size_t>(rows.flags.size));
-    mark(state, rows, issues.mask);
+void mark_selected(IssueState& state, Vector<uint8_t> flags) {
+    const IssuePlan& plan = state.plan;
+    for (size_t k = 0; k + 1 < plan.first.size(); ++k)
+        for (auto s = static_cast<size_t>(plan.first[k]);
+             s < static_cast<size_t>(plan.first[k + 1]); ++s) {
+            for (const Candidate& c : state.best[s]) {
+                if (c.row >= flags.size) throw std::invalid_argument("rows are missing");
+                flags[c.row] |=
+                    static_cast<size_t>(plan.rival[s]) == k ? joint::kByClass : joint::kByRate;
+            }
+            state.best[s] = {};
+        }
+}
+
+Issues finish(IssueState state, const IssueColumns& rows, int64_t spare) {
+    mark(state, rows);
     state.best = {};  // as large as what follows
-    issues.indices = ranked(issues.mask, {rows.quality.data, rows.quality.size});
+    Issues issues;
+    issues.indices =
+        ranked({rows.flags.data, rows.flags.size}, {rows.quality.data, rows.quality.size}, spare);
     issues.row_sums = state.row_sums;
     return issues;
 }

@@ -9,8 +9,8 @@
 namespace dqcore::joint {
 
 // Of a row: the given label is as probable as any, within the tolerance; else, the row is confident
-// of another class; the argmax is another class.
-enum : uint8_t { kAsGiven = 1, kOffDiagonal = 2, kOtherArgmax = 4 };
+// of another class; the argmax is another class. Then, when selections are made: by rival, by its class alone.
+enum : uint8_t { kAsGiven = 1, kOffDiagonal = 2, kOtherArgmax = 4, kByRate = 8, kByClass = 16 };
 
 inline bool selects_low(Filter f) {
     return f == Filter::kLowSelfConfidence || f == Filter::kLowNormalizedMargin;

@@ -188,9 +188,13 @@ struct IssueState {
     RowSums row_sums;
 };
 
-// Of a state without pieces, whose n rows the caller has kept: mask and indices. Throws
-// std::invalid_argument where a candidate is not one of them.
-Issues finish(IssueState state, const IssueColumns& rows);
+// Of a state without pieces, whose n rows the caller has kept: indices, while the flags become the mask. Throws
+// std::invalid_argument where a candidate is not one of them. Holds at most `spare` bytes besides, or none of the rows'
+// size.
+Issues finish(IssueState state, const IssueColumns& rows, int64_t spare = INT64_MAX);
+
+// Marks in `flags` what is selected, and takes it out of `state`: of a state in parts, part by part before the end.
+void mark_selected(IssueState& state, Vector<uint8_t> flags);
 
 }  // namespace dqcore
 

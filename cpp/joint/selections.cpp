@@ -56,7 +56,7 @@ template <class T>
 void offer_rows(ClassSelections<T>& selections, const JointInput& in, int64_t row_start,
                 double most, const int64_t* rows, size_t n, const Worker& worker) {
     constexpr size_t kAhead = 8, kRowsPerCheck = 1024;
-    RowBlock<T> block(in.pred_probs);
+    OneRow<T> block(in.pred_probs);
     for (size_t i = 0; i < n; ++i) {
         if (i % kRowsPerCheck == 0) worker.check();
         if (i + kAhead < n) prefetch_row(in.pred_probs, rows[i + kAhead]);

@@ -1,5 +1,7 @@
 #include "joint/stream.h"
 
+#include <atomic>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 #include <variant>
@@ -62,17 +64,33 @@ RowSums add(JointState& state, const JointInput& in) {
     return sums;
 }
 
+// Which rows of a class are worth offering, as far as workers know without its lock: bars only rise.
+struct Gate {
+    std::mutex lock;  // of the class's selections
+    std::atomic<double> least_bar{joint::kNone}, own_bar{joint::kNone};
+};
+
 // The selections of every class, by the type that rows are read as.
 struct OpenSelections {
     template <class T>
     using Classes = std::vector<joint::ClassSelections<T>>;
 
+    OpenSelections(size_t n_classes, std::vector<int64_t> counts, std::vector<uint8_t> selections)
+        : gates(n_classes), class_counts(std::move(counts)), chosen(std::move(selections)) {
+        if (!class_counts.empty() && class_counts.size() != n_classes)
+            throw std::invalid_argument("class_counts must have an entry for each class");
+    }
+
     template <class T>
     Classes<T>& of(IssueState& state) {
+        const std::lock_guard held(lock);
         if (std::holds_alternative<std::monostate>(classes)) {
             Classes<T> made;
-            made.reserve(state.plan.thresholds.size());
-            for (size_t k = 0; k < state.plan.thresholds.size(); ++k) made.emplace_back(state, k);
+            made.reserve(gates.size());
+            for (size_t k = 0; k < gates.size(); ++k) {
+                made.emplace_back(state, k, class_counts.empty() ? 0 : class_counts[k], chosen);
+                show(made.back(), gates[k]);
+            }
             classes = std::move(made);
         }
         auto* const found = std::get_if<Classes<T>>(&classes);
@@ -80,19 +98,80 @@ struct OpenSelections {
         return *found;
     }
 
-    void cut() {
-        if (auto* f = std::get_if<Classes<float>>(&classes))
-            for (auto& one : *f) one.cut();
-        if (auto* d = std::get_if<Classes<double>>(&classes))
-            for (auto& one : *d) one.cut();
+    template <class T>
+    static void show(const joint::ClassSelections<T>& selections, Gate& gate) {
+        gate.least_bar.store(selections.least_bar(), std::memory_order_relaxed);
+        gate.own_bar.store(selections.own_bar(), std::memory_order_relaxed);
     }
 
+    void cut(std::vector<int64_t>& lacking) {
+        const auto tell = [&](size_t s) { lacking.push_back(static_cast<int64_t>(s)); };
+        const auto each = [&](auto& all) {
+            for (auto& one : all) {
+                one.cut();
+                one.each_lacking(tell);
+            }
+        };
+        if (auto* f = std::get_if<Classes<float>>(&classes)) each(*f);
+        if (auto* d = std::get_if<Classes<double>>(&classes)) each(*d);
+    }
+
+    std::mutex lock;  // of what follows the gates, and of the state's row sums
+    std::vector<Gate> gates;
+    std::vector<int64_t> class_counts;
+    std::vector<uint8_t> chosen;
     std::variant<std::monostate, Classes<float>, Classes<double>> classes;
 };
 
-IssueStream::IssueStream(IssuePlan plan)
-    : state_(std::make_unique<IssueState>(std::move(plan))),
-      open_(std::make_unique<OpenSelections>()) {}
+namespace {
+
+// The rows of one block that may count, class by class: each class is then locked once, and its lists are at hand.
+class Offers {
+public:
+    explicit Offers(size_t n_classes) : seen_(n_classes), last_(n_classes, kEnd) {}
+
+    void saw(size_t label) { ++seen_[label]; }
+
+    void add(size_t label, int64_t row) {
+        offers_.push_back({row, last_[label]});
+        last_[label] = static_cast<int64_t>(offers_.size()) - 1;
+    }
+
+    template <class T>
+    void make(const JointInput& in, int64_t row_start, OpenSelections::Classes<T>& classes,
+              std::vector<Gate>& gates) const {
+        joint::OneRow<T> block(in.pred_probs);
+        for (size_t k = 0; k < classes.size(); ++k) {
+            if (seen_[k] == 0 || classes[k].empty()) continue;
+            const std::lock_guard held(gates[k].lock);
+            classes[k].saw(seen_[k]);
+            for (int64_t o = last_[k]; o != kEnd; o = offers_[static_cast<size_t>(o)].before) {
+                const int64_t row = offers_[static_cast<size_t>(o)].row;
+                classes[k].offer(block.row(row), joint::kAll, row_start + row);
+            }
+            OpenSelections::show(classes[k], gates[k]);
+        }
+    }
+
+private:
+    static constexpr int64_t kEnd = -1;
+    struct Offer {
+        int64_t row, before;
+    };
+    std::vector<int64_t> seen_, last_;  // by class
+    std::vector<Offer> offers_;
+};
+
+}  // namespace
+
+IssueStream::IssueStream(IssuePlan plan, std::vector<int64_t> class_counts,
+                         std::vector<uint8_t> chosen)
+    : state_(std::make_unique<IssueState>(std::move(plan))) {
+    if (!chosen.empty() && chosen.size() != state_->plan.take.size())
+        throw std::invalid_argument("chosen must have an entry for each selection");
+    open_ = std::make_unique<OpenSelections>(state_->plan.thresholds.size(),
+                                             std::move(class_counts), std::move(chosen));
+}
 IssueStream::IssueStream(IssueStream&&) noexcept = default;
 IssueStream::~IssueStream() = default;
 
@@ -107,22 +186,32 @@ void IssueStream::add(const JointInput& in, int64_t row_start, const IssueColumn
     joint::with_type(in.pred_probs, [&](auto type) {
         using T = decltype(type);
         auto& classes = open_->of<T>(*state_);
+        Offers offers(selects ? classes.size() : 0);
         RowSums sums = scan<T>(in.pred_probs, options, [&](const joint::Block<T>& block) {
             pass(block, [&](const T* p, int64_t label, int64_t row, int64_t argmax) {
                 if (!selects) return;
-                const double most = static_cast<double>(p[argmax]) - static_cast<double>(p[label]);
-                classes[static_cast<size_t>(label)].offer(p, most, row_start + row);
+                const auto k = static_cast<size_t>(label);
+                const auto given = static_cast<double>(p[label]);
+                const Gate& gate = open_->gates[k];
+                offers.saw(k);
+                if (static_cast<double>(p[argmax]) - given >=
+                        gate.least_bar.load(std::memory_order_relaxed) ||
+                    -given >= gate.own_bar.load(std::memory_order_relaxed))
+                    offers.add(k, row);
             });
         });
+        if (selects) offers.template make<T>(in, row_start, classes, open_->gates);
         if (sums.off > 0) sums.worst_row += row_start;
+        const std::lock_guard held(open_->lock);
         state_->row_sums.merge(sums);
     });
 }
 
-IssueState IssueStream::close() && {
+IssueState IssueStream::close(std::vector<int64_t>& lacking) && {
     if (!open_) throw std::invalid_argument("the stream is closed");
-    open_->cut();
+    open_->cut(lacking);
     open_.reset();
+    for (const int64_t s : lacking) state_->best[static_cast<size_t>(s)] = {};
     return std::move(*state_);
 }
 

@@ -1,5 +1,6 @@
 // The joint room's states fed block by block by one worker, with nothing made for each block: blocks may be as small as
-// a processor's cache, which is where a file is best read to. Other workers have states of their own; they merge.
+// a processor's cache, which is where a file is best read to. Other workers have states of their own, which merge; but
+// all offer their rows to one stream of issues, for its lists are the largest of what is held.
 //
 // Where one of these throws (as the passes do, rows counted from the start of the block), the state is of no use.
 #pragma once
@@ -16,20 +17,26 @@ RowSums add(JointState& state, const JointInput& in);
 
 struct OpenSelections;
 
+// Any number of workers may add to it at once.
 class IssueStream {
 public:
-    explicit IssueStream(IssuePlan plan);
+    // `class_counts`: the rows of each class that are to come, in no particular order, so that bars rise soon; empty where
+    // that is not so. `chosen`, where it has any, tells for each selection of the plan whether it is made.
+    explicit IssueStream(IssuePlan plan, std::vector<int64_t> class_counts = {},
+                         std::vector<uint8_t> chosen = {});
     IssueStream(IssueStream&&) noexcept;
     IssueStream(const IssueStream&) = delete;
     IssueStream& operator=(const IssueStream&) = delete;
     IssueStream& operator=(IssueStream&&) = delete;
     ~IssueStream();
 
-    // Rows row_start, ... of the data set, each once; `rows` are theirs. Every block has the dtype of the first.
+    // Rows row_start, ... of the data set, each once; `rows` are theirs, or
+    // empty where they are selected alone. Every block has the dtype of the first.
     void add(const JointInput& in, int64_t row_start, const IssueColumns& rows);
 
-    // What was selected of the rows so far, as a state whose rows the caller keeps.
-    IssueState close() &&;
+    // What was selected of the rows so far, as a state whose rows the caller keeps; `lacking` gets the selections for
+    // which more has to be looked at, all rows anew and without class_counts.
+    IssueState close(std::vector<int64_t>& lacking) &&;
 
     const IssuePlan& plan() const { return state_->plan; }
 

@@ -62,9 +62,9 @@ def confident_joint(
     backend, threads, progress
         As everywhere: where to run, on how many threads (0: all), and a callable (stage, done, total).
     memory_limit : int or str, optional
-        Bytes, or such as "2GB", that the call's tables of classes and its blocks of `pred_probs` may hold; the pages of
-        a memory-mapped array are given back. Labels in memory, results and up to 50 bytes for each row that a filter
-        takes, for each worker, come on top. The result is the same to the bit.
+        Bytes, or such as "2GB", that the call's tables of classes, its lists of rows that a filter may take and its
+        blocks of `pred_probs` may hold; the pages of a memory-mapped array are given back. Labels in memory and results
+        come on top. The result is the same to the bit.
     executor : optional
         What has `submit(function, *arguments)`, such as those of concurrent.futures or of a Dask client: ranges of the
         rows of a path or a source are counted there, each with `memory_limit` and on `threads` (0: one). The result is

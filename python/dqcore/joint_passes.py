@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,10 @@ from .passes import Passes, results, spans
 from .sources import ArrayRows, Source
 
 _BASE_BYTES = 1 << 20  # what workers hold, and some
+# Of a selection: its bar, its list's head, its plan; of a row that it may take: a candidate, and a quarter more; and some.
+_SELECTION_BYTES, _CANDIDATE_BYTES, _MOST_SLACK = 128, 16, 24
+_SPARE = 2**62  # bytes, where there is no limit
+_ALL = np.zeros(0, np.uint8)  # of the selections
 _TOLERANCE = 1e-6  # of a probability outside [0, 1], as the kernels'
 
 RowSums = tuple[int, int, float]
@@ -150,25 +156,85 @@ class Columns:
         return self.quality[at], self.low_score[at], self.suggested[at], self.flags[at]
 
 
+NO_COLUMNS = Columns(0, wants_low_score=False)
+
+
 def _count_issues(
     rows: Rows,
     like: Any,  # noqa: ANN401
     columns: Columns,
     span: tuple[int, int] | None,
     shift: int,
-) -> Any:  # noqa: ANN401
+) -> Iterator[Any]:
+    """Give states of some selections each, as many as the limit has room for; the first tells of row sums."""
+
     def count(stream: Any, begin: int, end: int, p: NDArray[Any]) -> None:  # noqa: ANN401
         at = slice(begin - shift, end - shift)
-        stream.add(rows.labels[at], p, begin, *columns.all(at))
+        stream.add(rows.labels[at], p, begin, *into.all(at))
 
-    streams = rows.passes.over("issues", lambda: rows.module.IssueStream(like), count, span)
-    return _merged([stream.close() for stream in streams])
+    def shared() -> Any:  # noqa: ANN401
+        return stream
+
+    # Of all rows, in an order of their own, a part foretells the rest.
+    evenly = span is None and rows.source._any_order
+    known = np.bincount(rows.labels, minlength=rows.n_classes).tolist() if evenly else []
+    takes = rows.module.IssueStream(like, [], _ALL).takes
+    passes, groups = _groups(rows, takes)
+    into, todo = columns, deque((chosen, known) for chosen in groups)
+    while todo:
+        chosen, class_counts = todo.popleft()
+        stream = rows.module.IssueStream(like, class_counts, chosen)
+        passes.over("issues", shared, count, span, scattered=evenly)
+        state, lacking = stream.close()
+        yield state
+        if lacking:
+            again = np.zeros(len(takes), np.uint8)
+            again[lacking] = 1
+            todo.append((again, []))
+        into = NO_COLUMNS
+
+
+def _groups(rows: Rows, takes: NDArray[np.int64]) -> tuple[Passes, list[NDArray[np.uint8]]]:
+    """Return how to go over the rows, and which selections at a time, so that their lists keep the limit."""
+    fixed = _BASE_BYTES + 3 * 8 * rows.n_classes**2 + _SELECTION_BYTES * len(takes)
+    most = np.minimum(takes, len(rows.labels))
+    lists = _CANDIDATE_BYTES * (most + most // 4 + np.minimum(most, _MOST_SLACK))
+    groups = [_ALL]
+    if rows.limit is not None and len(takes):
+        room = 3 * (rows.limit - fixed - rows.source._held_bytes()) // 4  # the rest is for blocks
+        if room < lists.max():
+            least = fixed + rows.source._held_bytes() + -(-4 * int(lists.max()) // 3)
+            raise ValueError(
+                f"memory_limit must be at least {least} bytes for {len(takes)} pairs of classes, of one of which "
+                f"{int(takes.max())} rows are taken, got {rows.limit}"
+            )
+        if lists.sum() > room:
+            groups = [at.astype(np.uint8) for at in _filled(lists, room)]
+            lists = np.array([room])
+    fixed += int(lists.sum())
+    return Passes(rows.source, rows.limit, rows.passes.most, rows.progress, fixed=fixed), groups
+
+
+def _filled(sizes: NDArray[np.int64], room: int) -> Iterator[NDArray[np.bool_]]:
+    """Give parts of `sizes`, none larger together than `room`, one after the other."""
+    begin, numbers = 0, np.arange(len(sizes))
+    ends = np.cumsum(sizes)
+    while begin < len(sizes):
+        before = 0 if begin == 0 else int(ends[begin - 1])
+        end = int(np.searchsorted(ends, before + room, side="right"))
+        yield (numbers >= begin) & (numbers < end)
+        begin = end
 
 
 def _merged(states: list[Any]) -> Any:  # noqa: ANN401
     for other in states[1:]:
         states[0].merge(other)
     return states[0]
+
+
+def wants_low_score(rows: Rows, like: Any) -> bool:  # noqa: ANN401
+    """Return whether a filter goes by a score that it does not rank by."""
+    return bool(rows.module.IssueStream(like, [], _ALL).wants_low_score)
 
 
 NO_SUMS: RowSums = (0, -1, 1.0)
@@ -202,8 +268,8 @@ def joint_task(
 def issues_task(rows: Rows, begin: int, end: int, like: bytes) -> tuple[bytes, Columns]:
     """Return what is selected of rows [begin, end), and their columns."""
     empty = rows.module.IssueState.from_bytes(like)
-    columns = Columns(end - begin, rows.module.IssueStream(empty).wants_low_score)
-    state = _count_issues(rows, empty, columns, (begin, end), begin)
+    columns = Columns(end - begin, wants_low_score(rows, empty))
+    state = _merged(list(_count_issues(rows, empty, columns, (begin, end), begin)))
     return bytes(state.to_bytes()), columns
 
 
@@ -243,10 +309,13 @@ def _all_joint(rows: Rows, thresholds: NDArray[np.float64], collision: str) -> t
 
 
 def _all_issues(rows: Rows, like: Any) -> tuple[Any, Columns]:  # noqa: ANN401
-    columns = Columns(len(rows.labels), rows.module.IssueStream(like).wants_low_score)
-    if rows.executor is None:
-        return _count_issues(rows, like, columns, None, 0), columns
+    columns = Columns(len(rows.labels), wants_low_score(rows, like))
     state = like
+    if rows.executor is None:
+        for part in _count_issues(rows, like, columns, None, 0):
+            rows.module.mark_selections(part, columns.flags)
+            state = part if state is like else state
+        return state, columns
     for begin, end, (data, part) in _gathered(rows, "issues", issues_task, bytes(like.to_bytes())):
         state.merge(rows.module.selections_from_bytes(data))
         for to, values in zip(columns.all(slice(begin, end)), part.all(), strict=True):
@@ -290,8 +359,9 @@ def label_issues(
     except ValueError:
         _tell_bad_values(rows)
         raise
-    mask, indices, sums = rows.module.finish_issues(state, *columns.all())
-    return mask, indices, columns.quality, columns.suggested, sums
+    spare = _SPARE if rows.limit is None else rows.limit
+    indices, sums = rows.module.finish_issues(state, *columns.all(), spare)
+    return columns.flags.view(np.bool_), indices, columns.quality, columns.suggested, sums
 
 
 # ---- what is wrong with the values -------------------------------------------------------------------

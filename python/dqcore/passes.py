@@ -6,6 +6,7 @@ waits for the file the others count. Ranges of rows may go to other processes an
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -54,7 +55,7 @@ class Passes:
         fixed: int = 0,
         each: int = 0,
     ) -> None:
-        self.rows, self.progress = rows, progress
+        self.rows, self.progress, self.most = rows, progress, threads
         self.workers, block = threads, _BLOCK_BYTES
         if limit is not None:
             held = rows._held_bytes()
@@ -70,13 +71,23 @@ class Passes:
         self._block_rows = max(block // rows._row_bytes, 1)
 
     def over(
-        self, stage: str, make: Callable[[], Any], count: Block, span: tuple[int, int] | None = None
+        self,
+        stage: str,
+        make: Callable[[], Any],
+        count: Block,
+        span: tuple[int, int] | None = None,
+        *,
+        scattered: bool = False,
     ) -> list[Any]:
-        """Return what `make` gave to each worker, once count(state, begin, end, rows) has had every block."""
+        """Return what `make` gave to each worker, once count(state, begin, end, rows) has had every block.
+
+        Where `scattered`, the blocks of any part of the pass lie evenly over all rows.
+        """
         first, last = (0, len(self.rows)) if span is None else span
         blocks = -(-(last - first) // self._block_rows)
         states = [make() for _ in range(max(1, min(self.workers, blocks)))]
-        shared = _Shared(first, last, self._block_rows, len(states))
+        order = _Order(first, last, self._block_rows, scattered)
+        shared = _Shared(order, len(states))
         self.rows._unchanged()
         workers = [
             threading.Thread(target=self._work, args=(shared, state, count)) for state in states
@@ -120,13 +131,31 @@ class Passes:
             shared.leave()
 
 
+class _Order:
+    """The blocks of a pass, by their place in it."""
+
+    def __init__(self, first: int, last: int, block_rows: int, scattered: bool) -> None:
+        self.first, self.last, self.block_rows = first, last, block_rows
+        self.blocks = -(-(last - first) // block_rows)
+        self._step = 1
+        if scattered:  # the golden ratio's multiples, modulo 1, are the most even at every length
+            self._step = max(int(self.blocks * 0.6180339887498949), 1)
+            while math.gcd(self._step, self.blocks) > 1:
+                self._step += 1
+
+    def block(self, place: int) -> tuple[int, int]:
+        """Return the rows of the block at `place`, from 0 up."""
+        begin = self.first + place * self._step % self.blocks * self.block_rows
+        return begin, min(begin + self.block_rows, self.last)
+
+
 class _Shared:
     """What the workers of one pass share: who takes which block, and how far they are."""
 
-    def __init__(self, first: int, last: int, block_rows: int, workers: int) -> None:
-        self.total = last - first
+    def __init__(self, order: _Order, workers: int) -> None:
+        self.total = order.last - order.first
         self._working = workers
-        self._next, self._last, self._rows = first, last, block_rows
+        self._order, self._next = order, 0
         self._lock = threading.Lock()
         self.finished = threading.Event()
         self.done = 0
@@ -135,11 +164,10 @@ class _Shared:
 
     def claim(self) -> tuple[int, int] | None:
         with self._lock:
-            begin = self._next
-            if self.stop or begin >= self._last:
+            if self.stop or self._next >= self._order.blocks:
                 return None
-            self._next = min(begin + self._rows, self._last)
-            return begin, self._next
+            self._next += 1
+            return self._order.block(self._next - 1)
 
     def counted(self, rows: int) -> None:
         with self._lock:

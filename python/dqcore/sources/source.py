@@ -159,6 +159,11 @@ class Source:
     def _unchanged(self) -> None:
         """Raise SourceChangedError where it is not what it was when it was opened."""
 
+    @property
+    def _any_order(self) -> bool:
+        """Whether rows cost the same in any order."""
+        return False
+
     def _held_bytes(self) -> int:
         """Return the most bytes that it holds besides what is read to."""
         return 0
@@ -220,6 +225,11 @@ class FileRows(Source):
             part.byteswap(inplace=True)
         return part
 
+    @property
+    def _any_order(self) -> bool:
+        """Whether rows cost the same in any order."""
+        return True
+
     def _unchanged(self) -> None:
         """Ask the file."""
         self._file.unchanged()
@@ -246,6 +256,11 @@ class Bfloat16Rows(Source):
         words <<= 16
         return part
 
+    @property
+    def _any_order(self) -> bool:
+        """Whether rows cost the same in any order."""
+        return True
+
     def _unchanged(self) -> None:
         """Ask the file."""
         self._halves._unchanged()
@@ -266,6 +281,11 @@ class ArrayRows(Source):
     def _rows(self, begin: int, end: int, into: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002
         """Return rows [begin, end)."""
         return self.array[begin:end]
+
+    @property
+    def _any_order(self) -> bool:
+        """Whether rows cost the same in any order."""
+        return True
 
     def _forget(self) -> None:
         """Give the pages of a map back."""
