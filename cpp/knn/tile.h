@@ -36,7 +36,7 @@ public:
     void open(const Side& other);
 
     // The row's reach has changed.
-    void update(int64_t row);
+    void update(int64_t row) { update(row, row + 1); }
 
     const Points& points;
     const Boxes& groups;
@@ -57,8 +57,7 @@ public:
     float group_reach(int64_t group) const;
 
 private:
-    // What a pair may be apart by the reach of the row and what rounding moved; below zero where it cannot matter.
-    float apart(float reach, float rho, float tame, float other_rho, float other_tame) const;
+    void update(int64_t first, int64_t last);
 
     const Side* other_ = nullptr;
     float other_reach_ = 0.0f;  // the largest, below zero where the other rows seek nothing
@@ -83,7 +82,8 @@ private:
     static constexpr int64_t kGroup = Order::kGroup;
 
     void filter_group(int64_t i, int64_t j);
-    void collect(int64_t i, int64_t j, const uint64_t* survivors, int64_t rows);
+    void collect(int64_t row, int64_t j, uint64_t bits);
+    void fetch_near(int64_t j) const;
     void order_by_near();
     float near_limit(const SurvivingPair& pair) const;
 

@@ -112,12 +112,12 @@ bool filter_block(const dqcore::simd::ByteStages& stages, const uint8_t* rows, c
     return true;
 }
 
-// The first stage of all blocks, then the others of those that it leaves: which they are is hard to foresee, and a
-// branch for each would cost as much as its stage.
-bool filter_bytes(const dqcore::simd::ByteStages& stages, const uint8_t* rows, const int8_t* cols,
-                  const int32_t* row_norm, const int32_t* row_limit, const int32_t* col_start,
-                  const int32_t* col_limit, uint64_t* survivors) {
-    constexpr int64_t kBlocks = 64 / kByteCols;
+// Four rows against all columns: the first stage of all blocks, then the others of those that it leaves. Which they are is
+// hard to foresee, and a branch for each would cost as much as its stage.
+bool filter_rows(const dqcore::simd::ByteStages& stages, const uint8_t* rows, const int8_t* cols,
+                 const int32_t* row_norm, const int32_t* row_limit, const int32_t* col_start,
+                 const int32_t* col_half, uint64_t* survivors) {
+    constexpr int64_t kBlocks = dqcore::simd::kByteGroup / kByteCols;
     const int64_t panel = stages.ends[stages.count - 1] * 16;
     ByteRows by = {};
     for (int64_t r = 0; r < kByteRows; ++r) {
@@ -125,8 +125,6 @@ bool filter_bytes(const dqcore::simd::ByteStages& stages, const uint8_t* rows, c
         by.raise[r] = -(row_norm[r] >> 1);
         survivors[r] = 0;
     }
-    alignas(64) int32_t col_half[64];
-    for (int64_t c = 0; c < 64; ++c) col_half[c] = half_up(col_limit[c]);
     const auto columns = [&](int64_t c) { return cols + c / 16 * panel + c % 16 * 4; };
     ByteSums first[kBlocks];
     uint32_t open = 0;
@@ -144,6 +142,23 @@ bool filter_bytes(const dqcore::simd::ByteStages& stages, const uint8_t* rows, c
                             first[b], survivors);
     }
     return any;
+}
+
+uint64_t filter_bytes(const dqcore::simd::ByteStages& stages, const uint8_t* rows,
+                      const int8_t* cols, const int32_t* row_norm, const int32_t* row_limit,
+                      const int32_t* col_start, const int32_t* col_limit, uint64_t* survivors) {
+    constexpr int64_t kGroup = dqcore::simd::kByteGroup;
+    const int64_t panel = stages.ends[stages.count - 1] * 16;
+    alignas(64) int32_t col_half[kGroup];
+    for (int64_t c = 0; c < kGroup; ++c) col_half[c] = half_up(col_limit[c]);
+    uint64_t found = 0;
+    for (int64_t r = 0; r < kGroup; r += kByteRows) {
+        if (!filter_rows(stages, rows + r / 16 * panel + r % 16 * 4, cols, row_norm + r,
+                         row_limit + r, col_start, col_half, survivors + r))
+            continue;
+        for (int64_t t = r; t < r + kByteRows; ++t) found |= uint64_t{survivors[t] != 0} << t;
+    }
+    return found;
 }
 
 }  // namespace

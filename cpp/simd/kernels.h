@@ -28,6 +28,9 @@ struct ProbScan {
 inline constexpr int64_t kProbPad = 16;
 enum : uint8_t { kBadRow = 1, kSuspiciousSum = 2 };
 
+// Rows, and columns, that filter_bytes tests at once.
+inline constexpr int64_t kByteGroup = 64;
+
 // The stages of filter_bytes.
 struct ByteStages {
     int64_t count;
@@ -59,18 +62,19 @@ struct Kernels {
     void (*filter)(const float* rows, const float* cols, int64_t d, const float* row_a,
                    const float* row_b, const float* col_a, const float* col_b, uint64_t* survivors);
 
-    // The same over int8, four rows with 64 columns; nullptr where the set has nothing fast for it. Panels hold 4 dims
-    // of each of their 16 rows in turn. Bytes are within byte_most; `rows` holds them plus byte_offset, which makes them
-    // unsigned where the set's dot product wants one side so, and may start inside a panel. With s = col_start + sum of
-    // (row + byte_offset) * col, bit c of survivors[r] tells whether 2 s >= row_norm[r] - max(row_limit[r],
-    // col_limit[c]), or nearly so: half a limit or norm is rounded so that no pair is lost. The result is whether any bit
-    // is set; survivors are written only then. Done in stages: no bit is set where an earlier stage leaves none of the
-    // pairs tested together, by its own norms and starts. Panels of columns and col_limit start a cache line.
+    // The same over int8, kByteGroup rows with as many columns; nullptr where the set has nothing fast for it. Panels
+    // hold 4 dims of each of their 16 rows in turn. Bytes are within byte_most; `rows` holds them plus byte_offset, which
+    // makes them unsigned where the set's dot product wants one side so. With s = col_start + sum of (row + byte_offset)
+    // * col, bit c of survivors[r] tells whether 2 s >= row_norm[r] - max(row_limit[r], col_limit[c]), or nearly so: half
+    // a limit or norm is rounded so that no pair is lost. Returns the rows with any bit set, as bits; survivors of others
+    // are not written. Done in stages: no bit is set where an earlier stage leaves none of the pairs tested together, by
+    // its own norms and starts. Panels and limits start a cache line.
     int32_t byte_offset, byte_most;
     double byte_cost;  // as filter_cost
-    bool (*filter_bytes)(const ByteStages& stages, const uint8_t* rows, const int8_t* cols,
-                         const int32_t* row_norm, const int32_t* row_limit,
-                         const int32_t* col_start, const int32_t* col_limit, uint64_t* survivors);
+    uint64_t (*filter_bytes)(const ByteStages& stages, const uint8_t* rows, const int8_t* cols,
+                             const int32_t* row_norm, const int32_t* row_limit,
+                             const int32_t* col_start, const int32_t* col_limit,
+                             uint64_t* survivors);
 
     // Sum over c of (x[c] - y[c])^2 in float32, d a multiple of 16, or any number above `limit` as soon as the
     // sum is above it. Within (d + 4) * 2^-24 of the exact sum, relatively.
