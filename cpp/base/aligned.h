@@ -24,6 +24,23 @@ struct CacheLineAllocator {
     bool operator==(const CacheLineAllocator&) const { return true; }
 };
 
+// The same for numbers that are written before they are read: memory that nobody has touched costs nothing, and the
+// thread that writes to it first has its pages made.
+template <class T>
+struct UntouchedAllocator : CacheLineAllocator<T> {
+    template <class U>
+    struct rebind {
+        using other = UntouchedAllocator<U>;
+    };
+    UntouchedAllocator() = default;
+    template <class U>
+    UntouchedAllocator(const UntouchedAllocator<U>&) {}
+    void construct(T*) {}
+};
+
+template <class T>
+using UntouchedVector = std::vector<T, UntouchedAllocator<T>>;
+
 template <class T>
 using AlignedVector = std::vector<T, CacheLineAllocator<T>>;
 

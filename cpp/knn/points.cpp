@@ -105,7 +105,8 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
     rho1.assign(entries, 0.0f);
     rho2.assign(entries, 0.0f);
     if (near_dims > 0) {
-        near.assign(static_cast<size_t>(rows * near_dims), 0.0f);
+        near.resize(static_cast<size_t>(rows * near_dims));
+        std::fill(near.begin() + n * near_dims, near.end(), 0.0f);
         if (bounded()) left_out.assign(entries, 0.0f);
         // The sum of squares itself errs by (dims + 4) 2^-24, and by what underflows.
         near_slack = 1.0f + static_cast<float>(near_dims + 16) * 0x1p-23f;
@@ -129,6 +130,7 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
                 if (keys.is_zero(ids[at])) {
                     zero[at] = 1;
                     reach[at] = kNoReach;
+                    std::fill_n(near.begin() + row * near_dims, near_dims, 0.0f);
                 } else {
                     place(row, y, t, norm_of_row, largest, frame.error(norm_of_row), scratch);
                 }
@@ -180,6 +182,7 @@ void Points::place(int64_t row, const double* y, double t, double norm_of_row, d
         out[a] = plain_float(exact);
         squared += (out[a] - exact) * (out[a] - exact);
     }
+    std::fill(out + levels.near + levels.near_rest, out + near_dims, 0.0f);
     rho2[at] = round_up(std::sqrt(squared) * kMeasured + error + DBL_MIN);
     if (bounded()) left_out[at] = rho2[at] + round_up(t + error);
 }

@@ -89,7 +89,7 @@ struct Points {
     std::optional<ByteLevel> bytes;
     AlignedVector<float> panels;  // float32 level, as simd::kPanel
     AlignedVector<float> half;    // (1 - gamma) |point|^2 / 2 of the float32 level, rounded down
-    AlignedVector<float> near;
+    UntouchedVector<float> near;
     float gamma = 0.0f;  // relative error of a float32 dot product of `dims` terms
 
 private:
