@@ -9,12 +9,12 @@
 namespace dqcore {
 namespace {
 
-// Rows in a block: enough that opening a tile is little next to filtering it, as long as a core's second cache holds what
-// level 2 reads of both blocks; few enough that threads find pairs of free blocks; no more than some hundred blocks, so
-// that the pairs of them are soon sorted.
+// Rows in a block: enough that opening a tile is little next to filtering it, as long as a core's share of the third cache
+// holds what level 2 reads of both blocks; few enough that threads find pairs of free blocks; no more than some hundred
+// blocks, so that the pairs of them are soon sorted.
 int64_t block_rows(const Points& points) {
-    constexpr int64_t kLeast = 2 * Order::kGroup, kMost = 12 * Order::kGroup, kLeastBlocks = 16,
-                      kMostBlocks = 900, kCacheBytes = 1 << 19;
+    constexpr int64_t kLeast = 2 * Order::kGroup, kMost = 24 * Order::kGroup, kLeastBlocks = 32,
+                      kMostBlocks = 900, kCacheBytes = 3 << 19;
     const int64_t row_bytes = std::max<int64_t>(1, points.near_dims * int64_t{sizeof(float)});
     const int64_t most = std::clamp(kCacheBytes / row_bytes, kLeast, kMost);
     const int64_t rows = std::max(std::clamp(points.padded() / kLeastBlocks, kLeast, most),
@@ -53,7 +53,8 @@ SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, Neighbo
     };
     Shortlists shortlists(
         points, points, set.frame, 0, points.size(), lists.k(),
-        [&](int64_t row, int64_t other) { return offer(row, other, key_of(row, other)); });
+        [&](int64_t row, int64_t other) { return offer(row, other, key_of(row, other)); },
+        [&](int64_t other) { set.keys.fetch(points.ids[static_cast<size_t>(other)]); });
     std::vector<SweepCounts> counts(static_cast<size_t>(std::max(1, run.threads)));
     parallel_for(run, "sweep", pairs.count(), [&](int64_t, const Worker& worker) {
         worker.check();
@@ -136,7 +137,9 @@ SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossList
             order.emplace_back(Boxes::between_centres(own, 0, blocks, b), b);
         std::sort(order.begin(), order.end());
         SweepCounts& count = counts[static_cast<size_t>(worker.id)];
-        Shortlists shortlists(points, base.points, queries.frame, begin, end, to.lists.k(), offer);
+        Shortlists shortlists(
+            points, base.points, queries.frame, begin, end, to.lists.k(), offer,
+            [&](int64_t other) { base.keys.fetch(base.points.ids[static_cast<size_t>(other)]); });
         for (const auto& [distance, b] : order) {
             worker.check();
             if (Boxes::gap(own, 0, blocks, b) > most_reach(points, begin, end)) continue;
