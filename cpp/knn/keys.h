@@ -33,12 +33,6 @@ public:
     int64_t d() const { return x_.cols; }
     int64_t rows() const { return x_.rows; }
     const float* row(int64_t i) const { return x_.row(i); }
-    // Asks for the row's numbers, of long rows the first: a key waits for them more than it adds.
-    void fetch(int64_t i) const {
-        constexpr int64_t kLine = 16, kMost = 16 * kLine;
-        const float* row = x_.row(i);
-        for (int64_t c = 0; c < std::min(x_.cols, kMost); c += kLine) __builtin_prefetch(row + c);
-    }
     double squared_norm(int64_t i) const { return squared_norm_[static_cast<size_t>(i)]; }
 
     // A row without a direction: its cosine key to every row is 1.

@@ -7,15 +7,14 @@ namespace dqcore {
 
 // Room beyond the k nearest for pairs that level 2 cannot tell apart.
 Shortlists::Shortlists(Points& seekers, const Points& others, const Frame& frame, int64_t begin,
-                       int64_t end, int64_t k, Offer offer, Fetch fetch)
+                       int64_t end, int64_t k, Offer offer)
     : seekers_(seekers),
       others_(others),
       frame_(frame),
       begin_(begin),
       k_(k),
       capacity_(k + std::max<int64_t>(14, k / 2)),
-      offer_(std::move(offer)),
-      fetch_(std::move(fetch)) {
+      offer_(std::move(offer)) {
     if (!seekers.bounded()) return;
     entries_.resize(static_cast<size_t>((end - begin) * capacity_));
     sizes_.assign(static_cast<size_t>(end - begin), 0);
@@ -54,12 +53,7 @@ bool Shortlists::settle(int64_t row, int64_t& keys) {
     int32_t& size = sizes_[static_cast<size_t>(row - begin_)];
     const Entry* list = entries(row);
     double bound = std::numeric_limits<double>::infinity();
-    constexpr int32_t kAhead = 4;
-    for (int32_t t = 0; t < std::min(size, kAhead); ++t) fetch_(list[t].other);
-    for (int32_t t = 0; t < size; ++t) {
-        if (t + kAhead < size) fetch_(list[t + kAhead].other);
-        bound = offer_(row, list[t].other);
-    }
+    for (int32_t t = 0; t < size; ++t) bound = offer_(row, list[t].other);
     keys += size;
     const bool some = size > 0;
     size = 0;

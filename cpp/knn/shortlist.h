@@ -17,12 +17,10 @@ class Shortlists {
 public:
     // Gives the pair its canonical key, offers that to the row's list and returns the list's k-th key.
     using Offer = std::function<double(int64_t row, int64_t other)>;
-    // Asks for what the key of a pair with this row will read.
-    using Fetch = std::function<void(int64_t other)>;
 
     // For rows [begin, end) of `seekers`, whose lists hold k of `others`. Empty where level 2 knows no upper bounds.
     Shortlists(Points& seekers, const Points& others, const Frame& frame, int64_t begin,
-               int64_t end, int64_t k, Offer offer, Fetch fetch);
+               int64_t end, int64_t k, Offer offer);
 
     // The row has met another, whose distance at level 2 has the square `squared`. Whether its reach fell.
     bool meet(int64_t row, int64_t other, float squared, int64_t& keys);
@@ -44,7 +42,6 @@ private:
     const Frame& frame_;
     int64_t begin_, k_, capacity_;
     Offer offer_;
-    Fetch fetch_;
     std::vector<Entry> entries_;  // of each row, by `most`
     std::vector<int32_t> sizes_;
 };

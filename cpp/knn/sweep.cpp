@@ -53,8 +53,7 @@ SweepCounts sweep_self(SweepSet& set, const std::vector<int32_t>& names, Neighbo
     };
     Shortlists shortlists(
         points, points, set.frame, 0, points.size(), lists.k(),
-        [&](int64_t row, int64_t other) { return offer(row, other, key_of(row, other)); },
-        [&](int64_t other) { set.keys.fetch(points.ids[static_cast<size_t>(other)]); });
+        [&](int64_t row, int64_t other) { return offer(row, other, key_of(row, other)); });
     std::vector<SweepCounts> counts(static_cast<size_t>(std::max(1, run.threads)));
     parallel_for(run, "sweep", pairs.count(), [&](int64_t, const Worker& worker) {
         worker.check();
@@ -137,9 +136,7 @@ SweepCounts sweep_cross(SweepSet& queries, const SweepSet& base, const CrossList
             order.emplace_back(Boxes::between_centres(own, 0, blocks, b), b);
         std::sort(order.begin(), order.end());
         SweepCounts& count = counts[static_cast<size_t>(worker.id)];
-        Shortlists shortlists(
-            points, base.points, queries.frame, begin, end, to.lists.k(), offer,
-            [&](int64_t other) { base.keys.fetch(base.points.ids[static_cast<size_t>(other)]); });
+        Shortlists shortlists(points, base.points, queries.frame, begin, end, to.lists.k(), offer);
         for (const auto& [distance, b] : order) {
             worker.check();
             if (Boxes::gap(own, 0, blocks, b) > most_reach(points, begin, end)) continue;
