@@ -81,6 +81,19 @@ def test_audit_text_is_the_result_only(run, data):
     assert out.endswith("\n")
 
 
+def test_an_audit_is_resumed_and_tells_progress(run, data, tmp_path):
+    command = ("audit", data[0], "--columns", "*", "--format", "csv", "--resume", tmp_path / "kept")
+    first = run(*command, "--progress", "--threads", 1)
+    assert first[0] == 0
+    assert "dqcore: issues 100 %\n" in first[2]
+    again = run(*command, "--progress")
+    assert again[:2] == first[:2]
+    assert "issues" not in again[2]
+    code, _, err = run(*command, "--k", 3)
+    assert code == 2
+    assert "is of another call: its parameters k was 10, now it is 3" in err
+
+
 def test_options_reach_the_audit(run, data):
     code, out, _ = run(
         "audit", data[0], "--k", 3, "--metric", "cosine", "--threads", 1, "--format", "json"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _backend, _check, joint_passes, sources
+from .checkpoint import Checkpoint, stamp, version
 from .joint_options import (
     COLLISIONS,
     PRUNE_FILTERS,
@@ -37,6 +38,7 @@ def confident_joint(
     progress: _check.Progress = None,
     memory_limit: int | str | None = None,
     executor: object = None,
+    resume: object = None,
 ) -> ConfidentJoint:
     """Count the rows of each given class that confidently belong to each true class.
 
@@ -69,6 +71,11 @@ def confident_joint(
         What has `submit(function, *arguments)`, such as those of concurrent.futures or of a Dask client: ranges of the
         rows of a path or a source are counted there, each with `memory_limit` and on `threads` (0: one). The result is
         the same to the bit.
+    resume : path, optional
+        A folder of this call alone, made if it is not there, in which it keeps what it has finished: the same call, ended
+        at any moment, goes on from there, with the same bits. `memory_limit`, `threads` and `executor` may differ. What is
+        in memory is told by its content, a file by path, size, time and inode. Not for backend="reference". When the call
+        is over, remove the folder.
 
     Returns
     -------
@@ -77,11 +84,11 @@ def confident_joint(
     Raises
     ------
     TypeError, ValueError
-        Where an argument does not fit, naming it with the first bad row, its value and how many there are: a label
+        Where `resume` is of another call (says what differs), or an argument does not fit, naming it with the first bad row, its value and how many there are: a label
         out of range, a probability that is NaN or outside [-1e-6, 1 + 1e-6], a negative weight, lengths that differ.
     OSError
         Where a file cannot be read: CorruptFileError where it does not hold what it says, SourceChangedError where it
-        is not what it was when the call began.
+        is not what it was when the call began; where `resume` is in use by another process.
     BackendError
         Where the backend cannot run.
 
@@ -111,7 +118,8 @@ def confident_joint(
     _check.choice("collision", collision, COLLISIONS)
     weights = sources.loaded("weights", weights)
     w = None if weights is None else _check.weights("weights", weights, len(y))
-    rows = _rows(module, y, p, w, threads, progress, memory_limit, executor)
+    parameters = {"function": "confident_joint", "collision": collision, "thresholds": stamp(t)}
+    rows = _rows(module, y, p, w, threads, progress, memory_limit, executor, resume, parameters)
     if isinstance(rows, joint_passes.Rows):
         result = joint_passes.confident_joint(rows, thresholds=t, collision=collision)
     else:
@@ -138,6 +146,8 @@ def _rows(
     progress: object,
     memory_limit: object,
     executor: object,
+    resume: object,
+    parameters: dict[str, Any],
 ) -> Any:  # noqa: ANN401
     """Return the rows to go over in blocks, or the probabilities as an array where blocks are not wanted."""
     count, tell = _check.run_options(threads, progress)
@@ -146,14 +156,28 @@ def _rows(
     if not joint_passes.supports(module):
         if executor is not None:
             raise ValueError("executor needs backend='cpu'")
+        if resume is not None:
+            raise ValueError("resume needs backend='cpu'")
         return pred_probs._load() if isinstance(pred_probs, sources.Source) else pred_probs
     if isinstance(pred_probs, sources.Source):
         source = pred_probs
-    elif limit is None and executor is None:
+    elif limit is None and executor is None and resume is None:
         return pred_probs
     else:
         source = sources.ArrayRows(pred_probs)
-    return joint_passes.Rows(module, labels, source, limit, count, tell, weights, executor)
+    checkpoint = None
+    if resume is not None:
+        call = {
+            "version": version(),
+            "pred_probs": source._stamp(),
+            "labels": stamp(labels),
+            "weights": stamp(weights),
+            "parameters": parameters,
+        }
+        checkpoint = Checkpoint(resume, call)
+    return joint_passes.Rows(
+        module, labels, source, limit, count, tell, weights, executor, checkpoint
+    )
 
 
 def label_quality(
@@ -234,12 +258,13 @@ def label_issues(
     progress: _check.Progress = None,
     memory_limit: int | str | None = None,
     executor: object = None,
+    resume: object = None,
 ) -> LabelIssues:
     """Find the rows whose given label is likely wrong, worst first.
 
     Parameters
     ----------
-    labels, pred_probs, class_names, backend, threads, progress, memory_limit, executor
+    labels, pred_probs, class_names, backend, threads, progress, memory_limit, executor, resume
         As for `confident_joint`.
     filter_by : str
         How rows are chosen. By the calibrated joint: "prune_by_noise_rate" takes, for each given class k and true
@@ -311,7 +336,12 @@ def label_issues(
         adjust,
     )
     calibrated = None if joint is None else calibrated_counts(joint, p.shape[1])
-    rows = _rows(module, y, p, None, threads, progress, memory_limit, executor)
+    parameters = {
+        "function": "label_issues",
+        "joint": stamp(calibrated),
+        **{name: stamp(v) if isinstance(v, np.ndarray) else v for name, v in options.items()},
+    }
+    rows = _rows(module, y, p, None, threads, progress, memory_limit, executor, resume, parameters)
     if isinstance(rows, joint_passes.Rows):
         result = joint_passes.label_issues(
             rows, joint=calibrated, options=options, prunes=filter_by in PRUNE_FILTERS

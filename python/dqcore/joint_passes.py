@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _backend, _check
+from .checkpoint import Checkpoint, as_array, kept
 from .passes import Passes, results, spans
 from .sources import ArrayRows, Source
 
@@ -21,6 +22,7 @@ _BASE_BYTES = 1 << 20  # what workers hold, and some
 _SELECTION_BYTES, _CANDIDATE_BYTES, _MOST_SLACK = 128, 16, 24
 _SPARE = 2**62  # bytes, where there is no limit
 _ALL = np.zeros(0, np.uint8)  # of the selections
+_PART_BLOCKS = 512  # that are counted between two looks at the clock, where there is a checkpoint
 _TOLERANCE = 1e-6  # of a probability outside [0, 1], as the kernels'
 
 RowSums = tuple[int, int, float]
@@ -53,6 +55,7 @@ class Rows:
     progress: _check.Progress
     weights: NDArray[np.float64] | None = None
     executor: Any = None
+    checkpoint: Checkpoint | None = None
 
     def __post_init__(self) -> None:
         """Refuse a limit that the tables of classes alone would break, and arrays where paths are wanted."""
@@ -88,7 +91,7 @@ class Rows:
 
     def __getstate__(self) -> dict[str, Any]:
         """Name the module."""
-        state = self.__dict__.copy()
+        state = self.__dict__ | {"checkpoint": None}
         del state["module"], state["passes"]
         return state
 
@@ -106,7 +109,12 @@ class Rows:
 # `shift` is the number of the first row that `rows` has labels of: 0, but for a task's.
 
 
-def _count_thresholds(rows: Rows, span: tuple[int, int] | None, shift: int) -> Any:  # noqa: ANN401
+def _count_thresholds(
+    rows: Rows,
+    span: tuple[int, int] | None,
+    shift: int,
+    places: tuple[int, int] | None = None,
+) -> Any:  # noqa: ANN401
     def count(state: Any, begin: int, end: int, p: NDArray[Any]) -> None:  # noqa: ANN401
         at = slice(begin - shift, end - shift)
         w = None if rows.weights is None else rows.weights[at]
@@ -115,7 +123,7 @@ def _count_thresholds(rows: Rows, span: tuple[int, int] | None, shift: int) -> A
     def make() -> Any:  # noqa: ANN401
         return rows.module.ThresholdState(rows.n_classes, weighted=rows.weights is not None)
 
-    return _merged(rows.passes.over("thresholds", make, count, span))
+    return _merged(rows.passes.over("thresholds", make, count, span, places=places))
 
 
 def _count_joint(
@@ -124,6 +132,7 @@ def _count_joint(
     collision: str,
     span: tuple[int, int] | None,
     shift: int,
+    places: tuple[int, int] | None = None,
 ) -> tuple[Any, RowSums]:
     def count(pair: list[Any], begin: int, end: int, p: NDArray[Any]) -> None:
         at = slice(begin - shift, end - shift)
@@ -135,7 +144,7 @@ def _count_joint(
         weighted = rows.weights is not None
         return [rows.module.JointState(thresholds, collision=collision, weighted=weighted), NO_SUMS]
 
-    pairs = rows.passes.over("joint", make, count, span)
+    pairs = rows.passes.over("joint", make, count, span, places=places)
     sums = NO_SUMS
     for _, more in pairs:
         sums = together(sums, more)
@@ -251,9 +260,9 @@ def together(a: RowSums, b: RowSums) -> RowSums:
 # ---- the same of a task, as bytes that travel -------------------------------------------------------
 
 
-def thresholds_task(rows: Rows, begin: int, end: int) -> bytes:
-    """Return the ThresholdState of rows [begin, end)."""
-    return bytes(_count_thresholds(rows, (begin, end), begin).to_bytes())
+def thresholds_task(rows: Rows, begin: int, end: int) -> tuple[bytes, RowSums]:
+    """Return the ThresholdState of rows [begin, end), and no sums, for it sees no whole rows."""
+    return bytes(_count_thresholds(rows, (begin, end), begin).to_bytes()), NO_SUMS
 
 
 def joint_task(
@@ -273,9 +282,16 @@ def issues_task(rows: Rows, begin: int, end: int, like: bytes) -> tuple[bytes, C
     return bytes(state.to_bytes()), columns
 
 
-def _gathered(rows: Rows, stage: str, task: Any, *parameters: Any) -> Any:  # noqa: ANN401
+def _gathered(
+    rows: Rows,
+    stage: str,
+    task: Any,  # noqa: ANN401
+    *parameters: Any,  # noqa: ANN401
+    ranges: list[tuple[int, int]] | None = None,
+) -> Any:  # noqa: ANN401
     """Return an iterator of (first row, end, result), task by task."""
-    ranges = list(spans(len(rows.labels), rows.source._row_bytes))
+    if ranges is None:
+        ranges = list(spans(len(rows.labels), rows.source._row_bytes))
     work = ((b - a, task, (rows.part(a, b), a, b, *parameters)) for a, b in ranges)
     found = results(rows.executor, stage, len(rows.labels), work, rows.progress)
     return ((a, b, result) for (a, b), result in zip(ranges, found, strict=True))
@@ -285,27 +301,106 @@ def _gathered(rows: Rows, stage: str, task: Any, *parameters: Any) -> Any:  # no
 
 
 def _all_thresholds(rows: Rows) -> NDArray[np.float64]:
-    if rows.executor is None:
-        state = _count_thresholds(rows, None, 0)
-    else:
-        kind = rows.module.ThresholdState
-        state = kind(rows.n_classes, weighted=rows.weights is not None)
-        for _, _, data in _gathered(rows, "thresholds", thresholds_task):
-            state.merge(kind.from_bytes(data))
+    state = _added_up(rows, "thresholds")[0]
     found: NDArray[np.float64] = state.finish()
     return found
 
 
 def _all_joint(rows: Rows, thresholds: NDArray[np.float64], collision: str) -> tuple[Any, RowSums]:
-    if rows.executor is None:
-        return _count_joint(rows, thresholds, collision, None, 0)
-    kind = rows.module.JointState
-    state = kind(thresholds, collision=collision, weighted=rows.weights is not None)
-    sums = NO_SUMS
-    for _, _, (data, more) in _gathered(rows, "joint", joint_task, thresholds, collision):
-        state.merge(kind.from_bytes(data))
-        sums = together(sums, more)
+    return _added_up(rows, "joint", thresholds, collision)
+
+
+def _added_up(rows: Rows, stage: str, *parameters: Any) -> tuple[Any, RowSums]:  # noqa: ANN401
+    """Return the state of all rows and their sums, counted part by part; a checkpoint has what has been counted."""
+    kind = rows.module.ThresholdState if stage == "thresholds" else rows.module.JointState
+    state, sums, done = None, NO_SUMS, 0
+    step = _step_of(rows)
+    found = None if rows.checkpoint is None else rows.checkpoint.load(stage)
+    # Parts of another size are not those that were counted; but all together are all.
+    if found is not None and (found["step"] == step or found["left"] == 0):
+        state, done = kind.from_bytes(found["state"].tobytes()), found["done"]
+        sums = (found["off"], found["worst"], float.fromhex(found["sum"]))
+        if found["left"] == 0:
+            return state, sums
+    for left, (more, more_sums) in _parts(rows, stage, done, parameters):
+        if state is None:
+            state = more
+        else:
+            state.merge(more)
+        sums, done = together(sums, more_sums), done + 1
+        if rows.checkpoint is not None and (left == 0 or rows.checkpoint.due()):
+            rows.checkpoint.store(
+                stage,
+                {
+                    "step": step,
+                    "done": done,
+                    "left": left,
+                    "state": as_array(state.to_bytes()),
+                    "off": sums[0],
+                    "worst": sums[1],
+                    "sum": float(sums[2]).hex(),
+                },
+            )
     return state, sums
+
+
+def _step_of(rows: Rows) -> list[int]:
+    """Return what tells whether two calls have the same parts."""
+    if rows.executor is not None:
+        return [0, next(iter(spans(len(rows.labels), rows.source._row_bytes)), (0, 0))[1]]
+    return [1, rows.passes.block_rows]
+
+
+def _parts(
+    rows: Rows, stage: str, done: int, parameters: tuple[Any, ...]
+) -> Iterator[tuple[int, tuple[Any, RowSums]]]:
+    """Give the number of parts that are left, and a part's state and sums; the first `done` have been counted."""
+    if rows.executor is not None:
+        task, kind = (
+            (thresholds_task, rows.module.ThresholdState)
+            if stage == "thresholds"
+            else (joint_task, rows.module.JointState)
+        )
+        ranges = list(spans(len(rows.labels), rows.source._row_bytes)) or [(0, 0)]
+        for at, (_, _, (data, sums)) in enumerate(
+            _gathered(rows, stage, task, *parameters, ranges=ranges[done:]), done + 1
+        ):
+            yield len(ranges) - at, (kind.from_bytes(data), sums)
+        return
+    blocks = rows.passes.blocks()
+    each = blocks if rows.checkpoint is None else _PART_BLOCKS
+    parts = max(1, -(-blocks // max(each, 1)))
+    for part in range(done, parts):
+        places = part * each, min((part + 1) * each, blocks)
+        if stage == "thresholds":
+            yield parts - part - 1, (_count_thresholds(rows, None, 0, places), NO_SUMS)
+        else:
+            thresholds, collision = parameters
+            counted = _count_joint(rows, thresholds, collision, None, 0, places)
+            yield parts - part - 1, counted
+
+
+def _kept_issues(rows: Rows, like: Any) -> tuple[NDArray[np.int64], RowSums, Columns]:  # noqa: ANN401
+    """Return indices, sums and columns, with the mask for flags; a checkpoint has them once they are whole."""
+
+    def compute() -> tuple[NDArray[np.int64], RowSums, Columns]:
+        state, columns = _all_issues(rows, like)
+        spare = _SPARE if rows.limit is None else rows.limit
+        indices, sums = rows.module.finish_issues(state, *columns.all(), spare)
+        return indices, sums, columns
+
+    def pack(result: tuple[NDArray[np.int64], RowSums, Columns]) -> dict[str, Any]:
+        indices, (off, worst, total), c = result
+        sums = {"off": off, "worst": worst, "sum": float(total).hex()}
+        return sums | {"i": indices, "q": c.quality, "s": c.suggested, "mask": c.flags}
+
+    def unpack(found: dict[str, Any]) -> tuple[NDArray[np.int64], RowSums, Columns]:
+        columns = Columns(0, wants_low_score=False)
+        columns.quality, columns.suggested, columns.flags = found["q"], found["s"], found["mask"]
+        sums = found["off"], found["worst"], float.fromhex(found["sum"])
+        return found["i"], sums, columns
+
+    return kept(rows.checkpoint, "issues", compute, pack, unpack)  # type: ignore[no-any-return]
 
 
 def _all_issues(rows: Rows, like: Any) -> tuple[Any, Columns]:  # noqa: ANN401
@@ -355,12 +450,10 @@ def label_issues(
         like = rows.module.IssueState(
             thresholds, joint=calibrated, class_counts=class_counts, **options
         )
-        state, columns = _all_issues(rows, like)
+        indices, sums, columns = _kept_issues(rows, like)
     except ValueError:
         _tell_bad_values(rows)
         raise
-    spare = _SPARE if rows.limit is None else rows.limit
-    indices, sums = rows.module.finish_issues(state, *columns.all(), spare)
     return columns.flags.view(np.bool_), indices, columns.quality, columns.suggested, sums
 
 

@@ -68,7 +68,11 @@ class Passes:
             # Fewer workers with a block each, rather than more without.
             self.workers = max(1, min(threads, left // (each + rows._row_bytes)))
             block = min(block, left // self.workers - each)
-        self._block_rows = max(block // rows._row_bytes, 1)
+        self.block_rows = max(block // rows._row_bytes, 1)
+
+    def blocks(self) -> int:
+        """Return the number of blocks that all rows are read in."""
+        return -(-len(self.rows) // self.block_rows)
 
     def over(
         self,
@@ -78,16 +82,17 @@ class Passes:
         span: tuple[int, int] | None = None,
         *,
         scattered: bool = False,
+        places: tuple[int, int] | None = None,
     ) -> list[Any]:
         """Return what `make` gave to each worker, once count(state, begin, end, rows) has had every block.
 
-        Where `scattered`, the blocks of any part of the pass lie evenly over all rows.
+        Where `scattered`, the blocks of any part of the pass lie evenly over all rows. `places` is the part of the pass.
         """
         first, last = (0, len(self.rows)) if span is None else span
-        blocks = -(-(last - first) // self._block_rows)
-        states = [make() for _ in range(max(1, min(self.workers, blocks)))]
-        order = _Order(first, last, self._block_rows, scattered)
-        shared = _Shared(order, len(states))
+        order = _Order(first, last, self.block_rows, scattered)
+        begin, end = (0, order.blocks) if places is None else places
+        states = [make() for _ in range(max(1, min(self.workers, end - begin)))]
+        shared = _Shared(order, begin, end, len(states))
         self.rows._unchanged()
         workers = [
             threading.Thread(target=self._work, args=(shared, state, count)) for state in states
@@ -106,7 +111,7 @@ class Passes:
         self.rows._unchanged()
         if shared.error is not None:
             raise shared.error
-        self._tell(stage, last - first, last - first)
+        self._tell(stage, shared.done, last - first)
         return states
 
     def _tell(self, stage: str, done: int, total: int) -> None:
@@ -115,7 +120,7 @@ class Passes:
 
     def _work(self, shared: _Shared, state: Any, count: Block) -> None:  # noqa: ANN401
         try:
-            buffer = self.rows._buffer(min(self._block_rows, shared.total))
+            buffer = self.rows._buffer(min(self.block_rows, shared.total))
             since = 0
             while (block := shared.claim()) is not None:
                 begin, end = block
@@ -152,19 +157,19 @@ class _Order:
 class _Shared:
     """What the workers of one pass share: who takes which block, and how far they are."""
 
-    def __init__(self, order: _Order, workers: int) -> None:
+    def __init__(self, order: _Order, begin: int, end: int, workers: int) -> None:
         self.total = order.last - order.first
         self._working = workers
-        self._order, self._next = order, 0
+        self._order, self._next, self._end = order, begin, end
         self._lock = threading.Lock()
         self.finished = threading.Event()
-        self.done = 0
+        self.done = min(begin * order.block_rows, self.total)
         self.stop = False
         self.error: BaseException | None = None
 
     def claim(self) -> tuple[int, int] | None:
         with self._lock:
-            if self.stop or self._next >= self._order.blocks:
+            if self.stop or self._next >= self._end:
                 return None
             self._next += 1
             return self._order.block(self._next - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,14 +12,16 @@ from numpy.typing import ArrayLike
 
 from .. import _backend, _check, _columns, sources
 from ..bootstrap import enough_replicates
-from ..knn import METRICS, knn_disagreement, knn_graph
+from ..checkpoint import Checkpoint, kept, stamp, version
+from ..knn import METRICS, KnnGraph, knn_disagreement, knn_graph
 from ..neighbours import near_duplicates, outliers
-from ..slices import slice_errors
+from ..slices import SliceTable, slice_errors
 from . import findings
 from .inputs import labels_and_names, with_split
-from .labels import label_evidence
-from .projection import projection
+from .labels import EVIDENCE, LabelEvidence, label_evidence
+from .projection import Projection, projection
 from .result import Audit
+from .store import packed, unpacked
 from .versions import runtime
 
 # Angles carry more than lengths once there are more than a few columns (cleanlab draws the line here too).
@@ -42,6 +44,7 @@ def audit(
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
+    resume: object = None,
 ) -> Audit:
     """Find what is wrong with a labelled data set.
 
@@ -79,6 +82,10 @@ def audit(
         0 for all that the process may use.
     progress : callable, optional
         Called as progress(stage, done, total) now and then.
+    resume : path, optional
+        A folder of this call alone, made if it is not there, in which it keeps each stage that it has finished: the same
+        call, ended at any moment, goes on from there and finds the same, to the bit. Inputs are told by their content.
+        When the call is over, remove the folder.
 
     Returns
     -------
@@ -91,7 +98,10 @@ def audit(
         Where an argument has a wrong type or dtype.
     ValueError
         Where lengths differ, a value is out of range (names argument, row, value), or `columns` or `split`
-        are given without `pred_probs` or `features`, so that there are no errors to gather.
+        are given without `pred_probs` or `features`, so that there are no errors to gather; where `resume` is of
+        another call (says what differs).
+    OSError
+        Where a file cannot be read, or `resume` not be written, is damaged or in use by another process.
     BackendError
         Where the backend named cannot run here.
 
@@ -134,19 +144,48 @@ def audit(
 
     part = None if split is None else _columns.encode_column("split", split, "split")
 
+    checkpoint = None
+    if resume is not None:
+        for name, value in (("features", features), ("pred_probs", pred_probs)):
+            if value is not None and _backend.on_device(value):
+                raise ValueError(f"resume: {name} must be in memory, not on a device")
+        call = {
+            "function": "audit",
+            "version": version(),
+            "labels": stamp(given) | {"class_names": list(names)},
+            "features": stamp(None if features is None else np.asarray(features)),
+            "pred_probs": stamp(None if pred_probs is None else np.asarray(pred_probs)),
+            "columns": [] if together is None else _stamps(together),
+            "parameters": {"k": k, "metric": metric, "replicates": replicates, "backend": backend},
+        }
+        checkpoint = Checkpoint(resume, call)
+
     evidence = graph = disagreement = slices = far = near = copies = flat = None
     if features is not None:
         with _clock(seconds, "knn"):
-            graph = knn_graph(features, k, metric=metric or METRICS[0], **run)
+            kind = metric or METRICS[0]
+            graph = _kept(
+                checkpoint, "graph", KnnGraph, lambda: knn_graph(features, k, metric=kind, **run)
+            )
             disagreement = knn_disagreement(given, graph, n_classes=max(1, len(names)), **run)
         with _clock(seconds, "neighbours"):
             far, near = outliers(graph), near_duplicates(graph)
             copies = near_duplicates(graph, threshold=0.0)
         with _clock(seconds, "projection"):
-            flat = projection(features, graph.metric)
+            flat = _kept(
+                checkpoint, "projection", Projection, lambda: projection(features, graph.metric)
+            )
     if pred_probs is not None:
         with _clock(seconds, "joint"):
-            evidence = label_evidence(given, pred_probs, graph=graph, replicates=replicates, **run)
+            evidence = kept(
+                checkpoint,
+                "joint",
+                lambda: label_evidence(
+                    given, pred_probs, graph=graph, replicates=replicates, **run
+                ),
+                lambda found: packed(**found._asdict()),
+                lambda values: LabelEvidence(**unpacked(values, **EVIDENCE)),
+            )
     table = findings.issue_table(
         given,
         label_issues=None if evidence is None else evidence.issues,
@@ -159,7 +198,12 @@ def audit(
     if together is not None:
         with _clock(seconds, "slices"):
             errors = table[findings.main_flag(evidence is not None)]
-            slices = slice_errors(errors, together, max_level=SLICE_LEVEL, **run)
+            slices = _kept(
+                checkpoint,
+                "slices",
+                SliceTable,
+                lambda: slice_errors(errors, together, max_level=SLICE_LEVEL, **run),
+            )
 
     return Audit(
         issues=table,
@@ -188,6 +232,26 @@ def audit(
             "run": {"backend": backend, **runtime(threads)},
         },
     )
+
+
+def _kept(
+    checkpoint: Checkpoint | None, name: str, kind: type[Any], compute: Callable[[], Any]
+) -> Any:  # noqa: ANN401
+    """Return one room's result, from the checkpoint where it is there."""
+    return kept(
+        checkpoint,
+        name,
+        compute,
+        lambda room: packed(room=room),
+        lambda values: unpacked(values, room=kind)["room"],
+    )
+
+
+def _stamps(columns: object) -> list[Any]:
+    return [
+        [column.name, stamp(column.codes), repr(column.values)]
+        for column in _columns.encode(columns)
+    ]
 
 
 def _names(part: _columns.Column) -> tuple[str, ...]:

@@ -84,6 +84,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of right labels agreed, for the whole and each slice (default 95%%)",
     )
+    audit.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="keep what is finished in this folder, and go on from there if interrupted",
+    )
     audit.add_argument("--top", type=_whole(0), default=10, help="lines of each list (default 10)")
     audit.add_argument(
         "--fail-on",
@@ -123,6 +128,9 @@ def _add_run(command: argparse.ArgumentParser, formats: Sequence[str]) -> None:
     command.add_argument(
         "--backend", choices=BACKENDS, default="auto", help="where to run (default auto)"
     )
+    command.add_argument(
+        "--progress", action="store_true", help="tell progress on stderr, be it a terminal or not"
+    )
     command.add_argument("--format", choices=formats, default="text", help="what to print")
 
 
@@ -145,7 +153,8 @@ def _whole(least: int) -> Callable[[str], int]:
 def _demo(args: argparse.Namespace) -> int:
     from . import demo
 
-    done = demo.run(args.seed, backend=args.backend, threads=args.threads, progress=bar(sys.stderr))
+    shown = bar(sys.stderr, always=args.progress)
+    done = demo.run(args.seed, backend=args.backend, threads=args.threads, progress=shown)
     if args.out is not None:
         _save(done.found, args.out)
     if args.format == "json":
@@ -175,7 +184,8 @@ def _audit(args: argparse.Namespace) -> int:
         sla=args.sla,
         backend=args.backend,
         threads=args.threads,
-        progress=bar(sys.stderr),
+        progress=bar(sys.stderr, always=args.progress),
+        resume=args.resume,
     )
     lines = reached(found, args.fail_on)
     if args.out is not None:

@@ -53,6 +53,14 @@ class LabelEvidence(NamedTuple):
     intervals: NoiseIntervals | None
 
 
+EVIDENCE: dict[str, type[Any]] = {
+    "joint": ConfidentJoint,
+    "issues": LabelIssues,
+    "consistent": ConsistentNoise,
+    "intervals": NoiseIntervals,
+}
+
+
 def label_evidence(
     labels: ArrayLike,
     pred_probs: ArrayLike,

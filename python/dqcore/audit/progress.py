@@ -8,10 +8,13 @@ from typing import Any, TextIO
 DELAY = 0.2  # seconds before a stage is worth a bar
 
 
-def bar(stream: TextIO) -> Callable[[str, int, int], None] | None:
-    """Return what shows progress(stage, done, total) on `stream`; None where that is no terminal."""
+def bar(stream: TextIO, *, always: bool = False) -> Callable[[str, int, int], None] | None:
+    """Return what shows progress(stage, done, total) on `stream`.
+
+    Where that is no terminal, None; or, where it is wanted `always`, a line at each tenth of each stage.
+    """
     if not stream.isatty():
-        return None
+        return _lines(stream) if always else None
     try:
         from tqdm import tqdm
     except ImportError:
@@ -41,6 +44,19 @@ def bar(stream: TextIO) -> Callable[[str, int, int], None] | None:
         now.update(done - now.n)
         if done >= total:
             shown.pop(stage).close()
+
+    return show
+
+
+def _lines(stream: TextIO) -> Callable[[str, int, int], None]:
+    told: dict[str, int] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        tenth = 10 * done // max(1, total)
+        if tenth != told.get(stage, 0):
+            stream.write(f"dqcore: {stage} {10 * tenth} %\n")
+            stream.flush()
+        told[stage] = 0 if done >= total else tenth
 
     return show
 

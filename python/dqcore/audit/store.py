@@ -236,6 +236,37 @@ def _fields(room: object) -> list[tuple[str, Any]]:
     return [(f.name, getattr(room, f.name)) for f in dataclasses.fields(room) if f.init]  # type: ignore[arg-type]
 
 
+def packed(**rooms: object) -> dict[str, Any]:
+    """Return what rooms' results are made of, as what a checkpoint takes; see `unpacked`."""
+    values: dict[str, Any] = {}
+    for name, room in rooms.items():
+        if room is None:
+            continue
+        fields = _fields(room)
+        values[name] = {
+            field: value for field, value in fields if not isinstance(value, np.ndarray)
+        }
+        for field, value in fields:
+            if isinstance(value, np.ndarray):
+                values[f"{name} {field}"] = value
+    return values
+
+
+def unpacked(values: dict[str, Any], **kinds: type[Any]) -> dict[str, Any]:
+    """Return rooms' results by name, None for those that `packed` was given none of."""
+    rooms: dict[str, Any] = dict.fromkeys(kinds)
+    for name, kind in kinds.items():
+        if name in values:
+            plain = {field: _tuples(value) for field, value in values[name].items()}
+            arrays = {
+                key.partition(" ")[2]: value
+                for key, value in values.items()
+                if key.startswith(f"{name} ")
+            }
+            rooms[name] = kind(**plain, **arrays)
+    return rooms
+
+
 def _read_room(place: Path, name: str, plain: dict[str, Any]) -> object:
     values = {}
     for field in dataclasses.fields(_ROOMS[name]):

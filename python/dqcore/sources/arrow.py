@@ -128,6 +128,9 @@ class _Column(Source):
         most = max((b - a for a, b in itertools.pairwise(starts)), default=0)
         return (_KEPT + 1) * most * self._row_bytes
 
+    def _stamp(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "column": self._key, **self._file.stamp()}
+
     def _unchanged(self) -> None:
         self._file.unchanged()
 

@@ -48,6 +48,11 @@ class File:
         """Bytes."""
         return self._seen[0]
 
+    def stamp(self) -> dict[str, object]:
+        """Return what the file was like when it was first seen."""
+        size, modified, inode = self._seen
+        return {"path": os.fsdecode(self.path), "size": size, "mtime_ns": modified, "inode": inode}
+
     def unchanged(self) -> None:
         """Raise SourceChangedError where the file, or what its name leads to, is not what it was."""
         now = _likeness(os.fstat(self._opened()))

@@ -164,6 +164,10 @@ class Source:
         """Whether rows cost the same in any order."""
         return False
 
+    def _stamp(self) -> dict[str, Any]:
+        """Return what tells it from others, and from what it may become."""
+        raise ValueError(f"resume: {self.name} cannot be told from others; name a file")
+
     def _held_bytes(self) -> int:
         """Return the most bytes that it holds besides what is read to."""
         return 0
@@ -205,6 +209,15 @@ class FileRows(Source):
                 f"{self.name} ends too early: shape {shape} of {dtype} takes {need} bytes from offset {offset} on; "
                 f"the file has {file.size} bytes"
             )
+
+    def _stamp(self) -> dict[str, Any]:
+        """Return what tells it from others, and from what it may become."""
+        return {
+            "shape": list(self.shape),
+            "dtype": self.dtype.str,
+            "offset": self._offset,
+            **self._file.stamp(),
+        }
 
     def _buffer(self, rows: int) -> NDArray[Any]:
         """Return memory laid out as the rows are."""
@@ -256,6 +269,10 @@ class Bfloat16Rows(Source):
         words <<= 16
         return part
 
+    def _stamp(self) -> dict[str, Any]:
+        """Return what tells it from others, and from what it may become."""
+        return self._halves._stamp()
+
     @property
     def _any_order(self) -> bool:
         """Whether rows cost the same in any order."""
@@ -286,6 +303,12 @@ class ArrayRows(Source):
     def _any_order(self) -> bool:
         """Whether rows cost the same in any order."""
         return True
+
+    def _stamp(self) -> dict[str, Any]:
+        """Return what tells it from others."""
+        from ..checkpoint import stamp
+
+        return dict(stamp(self.array))
 
     def _forget(self) -> None:
         """Give the pages of a map back."""
