@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import dqcore as dq
@@ -184,7 +186,7 @@ def test_an_audit_goes_on_after_any_stage(case, tmp_path, monkeypatch, stages):
             dq.audit(**case, resume=tmp_path / "kept")
     if stages == len(STAGES):
         for name in ("knn_graph", "projection", "label_evidence", "slice_errors"):
-            monkeypatch.setattr(f"dqcore.audit.audit.{name}", None)
+            monkeypatch.setattr(sys.modules["dqcore.audit.audit"], name, None)
     audits = expected, dq.audit(**case, resume=tmp_path / "kept")
     assert_same_bytes(*audits, tmp_path)
 
@@ -193,7 +195,8 @@ def assert_same_bytes(a, b, tmp_path):
     """Two audits are saved the same, but for when they were made and how long that took."""
     same_times = dict(a.provenance)
     for name, audit in (("a", a), ("b", b)):
-        saved = dataclasses.replace(audit, provenance=same_times)
+        graph = dataclasses.replace(audit.graph, stats={})
+        saved = dataclasses.replace(audit, provenance=same_times, graph=graph)
         saved.save(tmp_path / name)
     for path in sorted((tmp_path / "a").iterdir()):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
@@ -214,5 +217,5 @@ def test_an_audit_of_something_else_is_refused(case, tmp_path):
 
 def test_kills_of_the_command_line_leave_the_same_bytes(case, tmp_path):  # noqa: ARG001
     """A few of what tests/kills.py does by the hundred."""
-    assert kills.saves(tmp_path / "saves", 4) == 4
-    assert kills.resumes(tmp_path / "resumes", 3) == 3
+    assert kills.saves(tmp_path / "saves", 3) == 3
+    assert kills.resumes(tmp_path / "resumes", 2) == 2
