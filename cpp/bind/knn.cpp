@@ -4,13 +4,16 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "bind/array.h"
 #include "bind/run.h"
+#include "knn/room.h"
 #include "knn/state.h"
 
 namespace dqcore::bind {
@@ -18,6 +21,23 @@ namespace {
 
 Metric metric_of(const std::string& name) {
     return name == "cosine" ? Metric::kCosine : Metric::kEuclidean;
+}
+
+py::dict record_of(const KnnStats& stats) {
+    py::dict record;
+    record["distinct_rows"] = stats.distinct_rows;
+    record["pairs"] = stats.pairs;
+    record["level1"] = stats.level1;
+    record["head_dims"] = stats.head;
+    record["stage_dims"] = py::tuple(py::cast(stats.stages));
+    record["near_dims"] = stats.near;
+    record["survivors_level1"] = stats.survivors1;
+    record["survivors_level2"] = stats.survivors2;
+    record["keys"] = stats.keys;
+    record["rows_again"] = stats.again;
+    record["seconds_prepare"] = stats.seconds_prepare;
+    record["seconds_sweep"] = stats.seconds_sweep;
+    return record;
 }
 
 py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& metric,
@@ -32,20 +52,7 @@ py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& 
     PythonRun(threads, std::move(progress)).call([&](const Run& run) {
         stats = DQCORE_BACKEND::knn_graph(in, {indices.view, distances.view}, run);
     });
-    py::dict record;
-    record["distinct_rows"] = stats.distinct_rows;
-    record["pairs"] = stats.pairs;
-    record["level1"] = stats.level1;
-    record["head_dims"] = stats.head;
-    record["stage_dims"] = py::tuple(py::cast(stats.stages));
-    record["near_dims"] = stats.near;
-    record["survivors_level1"] = stats.survivors1;
-    record["survivors_level2"] = stats.survivors2;
-    record["keys"] = stats.keys;
-    record["rows_again"] = stats.again;
-    record["seconds_prepare"] = stats.seconds_prepare;
-    record["seconds_sweep"] = stats.seconds_sweep;
-    return py::make_tuple(indices.array, distances.array, metric, record);
+    return py::make_tuple(indices.array, distances.array, metric, record_of(stats));
 }
 
 py::tuple knn_disagreement(const Array<int32_t>& labels, const py::object& graph,
@@ -72,6 +79,31 @@ py::tuple knn_disagreement(const Array<int32_t>& labels, const py::object& graph
     });
     return py::make_tuple(score.array, suggested.array, margin.array, entropy.array, flags.array,
                           confusion.array);
+}
+
+// `file` is a descriptor; the base is at its beginning.
+py::tuple knn_graph_spilled(int file, int64_t n, int64_t d, int64_t k, const std::string& metric,
+                            int64_t limit, int64_t threads, py::object progress,
+                            int64_t forced_head) {
+    NewMatrix<int32_t> indices(n, k);
+    NewMatrix<float> distances(n, k);
+    KnnStats stats;
+    try {
+        Room room(file, cpu::knn_room_bytes(n, d, k));
+        const KnnInput in{{reinterpret_cast<const float*>(room.begin()), n, d},
+                          {},
+                          k,
+                          metric_of(metric),
+                          forced_head};
+        PythonRun(threads, std::move(progress)).call([&](const Run& run) {
+            stats = cpu::knn_graph_spilled(in, {room, limit}, {indices.view, distances.view}, run);
+        });
+    } catch (const std::system_error& error) {
+        errno = error.code().value();
+        PyErr_SetFromErrno(PyExc_OSError);
+        throw py::error_already_set();
+    }
+    return py::make_tuple(indices.array, distances.array, metric, record_of(stats));
 }
 
 void knn_state(py::module_& m) {
@@ -124,6 +156,16 @@ void knn_on_cpu(py::module_& m) {
     m.def("knn_disagreement", &knn_disagreement, py::arg("labels").noconvert(), py::arg("graph"),
           py::kw_only(), py::arg("weights"), py::arg("class_balanced"), py::arg("labelled_only"),
           py::arg("n_classes"), py::arg("threads"), py::arg("progress"));
+    m.def("knn_graph_spilled", &knn_graph_spilled, py::arg("file"), py::arg("n"), py::arg("d"),
+          py::arg("k"), py::kw_only(), py::arg("metric"), py::arg("limit"), py::arg("threads"),
+          py::arg("progress"), py::arg("forced_head") = 0);
+    m.def(
+        "knn_spill_bytes",
+        [](int64_t n, int64_t d, int64_t k) {
+            return py::make_tuple(cpu::knn_room_bytes(n, d, k), cpu::knn_least_bytes(n, k),
+                                  cpu::knn_most_bytes(n, d, k));
+        },
+        py::arg("n"), py::arg("d"), py::arg("k"));
     knn_state(m);
 }
 

@@ -30,15 +30,15 @@ uint64_t hash_row(const float* row, int64_t d) {
 
 }  // namespace
 
-DistinctRows::DistinctRows(Matrix<const float> x, const Run& run) {
-    const auto n = static_cast<size_t>(x.rows);
-    const int64_t bytes = x.cols * int64_t{sizeof(float)};
+DistinctRows::DistinctRows(const Keys& x, const Run& run) {
+    const auto n = static_cast<size_t>(x.rows());
+    const int64_t bytes = x.d() * int64_t{sizeof(float)};
     std::vector<std::pair<uint64_t, int32_t>> rows(n);  // with their hashes
-    parallel_rows(run, "prepare", x.rows, rows_per_chunk(bytes),
+    parallel_rows(run, "prepare", x.rows(), rows_per_chunk(bytes),
                   [&](int64_t begin, int64_t end, const Worker& worker) {
                       worker.check();
                       for (int64_t i = begin; i < end; ++i)
-                          rows[static_cast<size_t>(i)] = {hash_row(x.row(i), x.cols),
+                          rows[static_cast<size_t>(i)] = {hash_row(x.row(i), x.d()),
                                                           static_cast<int32_t>(i)};
                   });
     std::sort(rows.begin(), rows.end());

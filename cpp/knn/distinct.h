@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "base/view.h"
+#include "knn/keys.h"
 
 namespace dqcore {
 
 class DistinctRows {
 public:
-    DistinctRows(Matrix<const float> x, const Run& run);
+    DistinctRows(const Keys& rows, const Run& run);
 
     int64_t size() const { return static_cast<int64_t>(first_.size()); }
 

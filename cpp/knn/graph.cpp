@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "knn/guess.h"
 #include "knn/knn.h"
 #include "knn/plan.h"
+#include "knn/spill.h"
 #include "knn/state.h"
 #include "knn/sweep.h"
 
@@ -61,9 +63,10 @@ void write_row(const std::vector<std::pair<double, int32_t>>& candidates, int32_
 }
 
 // Lists of distinct rows become lists of all rows: a group stands for its members, of which the k +
-// 1 lowest can be among any row's k nearest.
-void expand(const Keys& keys, const DistinctRows& groups, const std::vector<int32_t>& list_of,
-            const NeighbourLists* lists, int64_t k, const KnnOutput& out, const Run& run) {
+// 1 lowest can be among any row's k nearest. A group's row of `keys` is row_of[group].
+void expand(const Keys& keys, const std::vector<int32_t>& row_of, const DistinctRows& groups,
+            const std::vector<int32_t>& list_of, const NeighbourLists* lists, int64_t k,
+            const KnnOutput& out, const Run& run) {
     parallel_rows(
         run, "expand", groups.size(), 256, [&](int64_t begin, int64_t end, const Worker& worker) {
             std::vector<std::pair<double, int32_t>> candidates;
@@ -77,7 +80,7 @@ void expand(const Keys& keys, const DistinctRows& groups, const std::vector<int3
                     for (int64_t t = 0; t < std::min(size, k + 1); ++t)
                         candidates.emplace_back(key, first[t]);
                 };
-                const int32_t row = *groups.begin(g);
+                const int32_t row = row_of[static_cast<size_t>(g)];
                 if (groups.end(g) - groups.begin(g) > 1)
                     add(Keys::between(keys, row, keys, row), g);
                 const int64_t list = lists ? list_of[static_cast<size_t>(g)] : 0;
@@ -112,32 +115,51 @@ KnnStats stats_of(const Levels& levels, const SweepCounts& counts, int64_t disti
             .seconds_sweep = seconds() - prepared};
 }
 
-KnnStats self_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
+KnnStats self_graph(const KnnInput& in, const KnnSpill* spill, const KnnOutput& out,
+                    const Run& run) {
     const double start = seconds();
-    Keys keys(in.base, in.metric, simd::active());
-    keys.prepare(run);
-    const DistinctRows groups(in.base, run);
+    const int64_t n = in.base.rows, d = in.base.cols;
+    Room* const room = spill ? &spill->room : nullptr;
+    const auto hold = [&](int64_t rows, const Levels& levels) {
+        if (!spill) return;
+        room->hold(left_for_room(spill->limit, in_memory(n, rows, in.k, in.metric, levels)));
+    };
+    hold(1, {});
+    Keys given(in.base, in.metric, simd::active(), room);
+    given.prepare(run);
+    const DistinctRows groups(given, run);
     if (groups.size() == 1) {
-        expand(keys, groups, {}, nullptr, in.k, out, run);
+        expand(given, groups.first(), groups, {}, nullptr, in.k, out, run);
         return stats_of({}, {}, 1, start, seconds());
     }
-    const Plan plan = make_plan(keys, groups.first(), 0, in.k, in.forced_head, run);
-    SweepSet set(plan.frame, plan.levels, keys, groups.first(), plan.sort, run);
-    NeighbourLists lists(groups.size(), std::min(in.k, groups.size() - 1));
-    std::vector<int32_t> names(static_cast<size_t>(in.base.rows));  // of rows: their groups
+    const Plan plan = make_plan(given, groups.first(), 0, in.k, in.forced_head, run);
+    hold(groups.size(), plan.levels);
+    Order order = order_rows(plan.frame, given, groups.first(), plan.sort, run);
+    std::vector<int32_t> names(static_cast<size_t>(n));  // of rows: their groups
     for (size_t g = 0; g < groups.first().size(); ++g)
         names[static_cast<size_t>(groups.first()[g])] = static_cast<int32_t>(g);
+    std::optional<SpillPlaces> places;
+    std::optional<Keys> ordered;
+    if (spill) {
+        places.emplace(*room, n, d, in.k);
+        ordered = laid_in_order(given, order, names, *room, places->ordered, run);
+    }
+    const Keys& keys = ordered ? *ordered : given;
+    SweepSet set(plan.frame, plan.levels, keys, std::move(order), run, room);
+    const int64_t k = std::min(in.k, groups.size() - 1);
+    NeighbourLists lists = spill ? NeighbourLists(groups.size(), k, *room, places->lists)
+                                 : NeighbourLists(groups.size(), k);
     offer_zero_rows(set, names, lists);
     const double prepared = seconds();
-    const Guesses guesses(set, lists.k(), run);
+    const Guesses guesses(set, k, run);
     SweepCounts counts = sweep_self(set, names, lists, run);
     counts.add(guesses.mend(set, names, lists, run));
     const KnnStats stats = stats_of(plan.levels, counts, groups.size(), start, prepared);
-    std::vector<int32_t> list_of(names.size());  // of groups
+    std::vector<int32_t> list_of(static_cast<size_t>(groups.size()));
     for (size_t row = 0; row < set.points.ids.size(); ++row)
         list_of[static_cast<size_t>(names[static_cast<size_t>(set.points.ids[row])])] =
             static_cast<int32_t>(row);
-    expand(keys, groups, list_of, &lists, in.k, out, run);
+    expand(keys, spill ? list_of : groups.first(), groups, list_of, &lists, in.k, out, run);
     return stats;
 }
 
@@ -186,7 +208,12 @@ KnnStats update_lists(const ListsInput& in, NeighbourLists& lists, int64_t first
 }
 
 KnnStats cpu::knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
-    return in.queries.data ? cross_graph(in, out, run) : self_graph(in, out, run);
+    return in.queries.data ? cross_graph(in, out, run) : self_graph(in, nullptr, out, run);
+}
+
+KnnStats cpu::knn_graph_spilled(const KnnInput& in, const KnnSpill& spill, const KnnOutput& out,
+                                const Run& run) {
+    return self_graph(in, &spill, out, run);
 }
 
 }  // namespace dqcore

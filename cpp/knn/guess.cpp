@@ -13,6 +13,9 @@ constexpr int64_t kRowsPerPilot = 128, kLeastPilots = 64, kMostPilots = 1024;
 // Part of the pilots whose own guess is too low.
 constexpr double kFailing = 0.005;
 
+// Rows that are swept again at once, each with its level 2 in memory.
+constexpr size_t kMostAgain = 8192;
+
 // Lengths and reaches beyond, in units of the frame, are of rows that level 1 does not hold.
 constexpr double kNoGuess = 1e9;
 
@@ -135,17 +138,25 @@ SweepCounts Guesses::mend(SweepSet& set, const std::vector<int32_t>& names, Neig
             rows.push_back(list);
     }
     if (rows.empty()) return {};
-    SweepSet again = subset(set, rows, run);
     const auto name_of = [&](const Points& points, int64_t row) {
         return names[static_cast<size_t>(points.ids[static_cast<size_t>(row)])];
     };
-    SweepCounts counts =
-        sweep_cross(again, set,
-                    {.lists = lists,
-                     .list_of = [&](int64_t row) { return rows[static_cast<size_t>(row)]; },
-                     .own_name = [&](int64_t row) { return int64_t{name_of(again.points, row)}; },
-                     .name_of = [&](int64_t other) { return name_of(set.points, other); }},
-                    run);
+    // Where most rows lie in a room, those swept again come a few at a time.
+    const size_t most = set.points.near.room() ? kMostAgain : rows.size();
+    SweepCounts counts;
+    for (size_t from = 0; from < rows.size(); from += most) {
+        const std::vector<int64_t> some(
+            rows.begin() + static_cast<int64_t>(from),
+            rows.begin() + static_cast<int64_t>(std::min(rows.size(), from + most)));
+        SweepSet again = subset(set, some, run);
+        counts.add(sweep_cross(
+            again, set,
+            {.lists = lists,
+             .list_of = [&](int64_t row) { return some[static_cast<size_t>(row)]; },
+             .own_name = [&](int64_t row) { return int64_t{name_of(again.points, row)}; },
+             .name_of = [&](int64_t other) { return name_of(set.points, other); }},
+            run));
+    }
     counts.again = static_cast<int64_t>(rows.size());
     return counts;
 }

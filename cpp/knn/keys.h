@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "base/view.h"
 #include "knn/knn.h"
+#include "knn/room.h"
 #include "simd/kernels.h"
 
 namespace dqcore {
@@ -21,8 +22,9 @@ inline double canonical_error(int64_t d) {
 
 class Keys {
 public:
-    Keys(Matrix<const float> x, Metric metric, const simd::Kernels& kernels)
-        : x_(x), metric_(metric), kernels_(&kernels) {
+    // `room`: where x lies, if in one.
+    Keys(Matrix<const float> x, Metric metric, const simd::Kernels& kernels, Room* room = nullptr)
+        : x_(x), metric_(metric), kernels_(&kernels), room_(room) {
         if (metric == Metric::kCosine) squared_norm_.resize(static_cast<size_t>(x.rows));
     }
 
@@ -32,7 +34,10 @@ public:
     Metric metric() const { return metric_; }
     int64_t d() const { return x_.cols; }
     int64_t rows() const { return x_.rows; }
-    const float* row(int64_t i) const { return x_.row(i); }
+    const float* row(int64_t i) const {
+        if (room_) room_->use(x_.row(i), x_.cols * int64_t{sizeof(float)});
+        return x_.row(i);
+    }
     double squared_norm(int64_t i) const { return squared_norm_[static_cast<size_t>(i)]; }
 
     // A row without a direction: its cosine key to every row is 1.
@@ -40,8 +45,8 @@ public:
 
     // Key between row i of `a` and row j of `b`.
     static double between(const Keys& a, int64_t i, const Keys& b, int64_t j) {
-        const float* x = a.x_.row(i);
-        const float* y = b.x_.row(j);
+        const float* x = a.row(i);
+        const float* y = b.row(j);
         if (a.metric_ == Metric::kEuclidean) return a.kernels_->squared_l2(x, y, a.x_.cols);
         const double norms = a.squared_norm(i) * b.squared_norm(j);
         if (norms == 0.0) return 1.0;
@@ -53,6 +58,7 @@ private:
     Matrix<const float> x_;
     Metric metric_;
     const simd::Kernels* kernels_;
+    Room* room_;
     std::vector<double> squared_norm_;  // by the canonical lanes; cosine only
 };
 

@@ -44,6 +44,15 @@ struct KnnInput {
     int64_t forced_head = 0;  // for tests: plan.h
 };
 
+class Room;
+
+// What lies outside memory: `room` begins with the base and has knn_room_bytes. `limit` bounds the bytes held besides
+// the base as given and the result.
+struct KnnSpill {
+    Room& room;
+    int64_t limit = 0;
+};
+
 struct KnnOutput {
     Matrix<int32_t> indices;
     Matrix<float> distances;
@@ -95,6 +104,17 @@ KnnStats knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run);
 }  // namespace DQCORE_BACKEND
 
 namespace cpu {
+
+// A self-join whose base lies in a room, and is overwritten there. Throws std::invalid_argument where the limit is
+// below what has to be in memory.
+KnnStats knn_graph_spilled(const KnnInput& in, const KnnSpill& spill, const KnnOutput& out,
+                           const Run& run);
+
+// For n rows of d numbers: the room; a limit that no plan can do with less than; and one that is enough for everything in
+// memory whatever the plan, the base as float32 counted in.
+int64_t knn_room_bytes(int64_t n, int64_t d, int64_t k);
+int64_t knn_least_bytes(int64_t n, int64_t k);
+int64_t knn_most_bytes(int64_t n, int64_t d, int64_t k);
 
 // Throws std::invalid_argument where a label or an index is out of range at the moment it is read.
 void knn_disagreement(const DisagreementInput& in, const DisagreementOutput& out, const Run& run);

@@ -1,12 +1,14 @@
 // The k best (key, index) pairs of each row, sorted, as far as they are known.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
 #include "knn/knn.h"
+#include "knn/room.h"
 
 namespace dqcore {
 
@@ -18,20 +20,31 @@ class NeighbourLists {
 public:
     static constexpr int32_t kNone = std::numeric_limits<int32_t>::max();
 
-    NeighbourLists(int64_t rows, int64_t k)
-        : k_(k),
-          keys_(static_cast<size_t>(rows * k), std::numeric_limits<double>::infinity()),
-          ids_(static_cast<size_t>(rows * k), kNone) {}
+    NeighbourLists(int64_t rows, int64_t k) : rows_(rows), k_(k) {
+        keys_.assign(static_cast<size_t>(rows * k), kOpen);
+        ids_.assign(static_cast<size_t>(rows * k), kNone);
+    }
+
+    // In a room, from `at` on.
+    NeighbourLists(int64_t rows, int64_t k, Room& room, char* at) : rows_(rows), k_(k) {
+        keys_.lie_in(room, reinterpret_cast<double*>(at));
+        ids_.lie_in(room, reinterpret_cast<int32_t*>(at + rows * k * int64_t{sizeof(double)}));
+        fill(room, keys_, kOpen);
+        fill(room, ids_, kNone);
+    }
+    static int64_t bytes(int64_t rows, int64_t k) {
+        return rows * k * int64_t{sizeof(double) + sizeof(int32_t)};
+    }
 
     int64_t k() const { return k_; }
-    int64_t rows() const { return static_cast<int64_t>(keys_.size()) / k_; }
-    const double* keys(int64_t row) const { return keys_.data() + row * k_; }
-    const int32_t* ids(int64_t row) const { return ids_.data() + row * k_; }
-    double* keys(int64_t row) { return keys_.data() + row * k_; }
-    int32_t* ids(int64_t row) { return ids_.data() + row * k_; }
+    int64_t rows() const { return rows_; }
+    const double* keys(int64_t row) const { return keys_.some(row * k_, k_); }
+    const int32_t* ids(int64_t row) const { return ids_.some(row * k_, k_); }
+    double* keys(int64_t row) { return keys_.some(row * k_, k_); }
+    int32_t* ids(int64_t row) { return ids_.some(row * k_, k_); }
 
     // No key above this can enter the row's list any more; infinity while the list is not full.
-    double bound(int64_t row) const { return keys_[static_cast<size_t>(row * k_ + k_ - 1)]; }
+    double bound(int64_t row) const { return *keys_.some(row * k_ + k_ - 1, 1); }
 
     // Whether the list changed. A pair offered twice is taken once: it has the same key both times,
     // so the two would stand side by side.
@@ -67,9 +80,20 @@ public:
     }
 
 private:
-    int64_t k_;
-    std::vector<double> keys_;
-    std::vector<int32_t> ids_;
+    template <class T>
+    void fill(Room& room, Stored<T>& numbers, T value) const {
+        const std::vector<T> some(1 << 13, value);
+        const auto most = static_cast<int64_t>(some.size());
+        for (int64_t at = 0; at < rows_ * k_; at += most)
+            room.write(numbers.at(at), some.data(),
+                       std::min(most, rows_ * k_ - at) * int64_t{sizeof(T)});
+    }
+
+    static constexpr double kOpen = std::numeric_limits<double>::infinity();
+
+    int64_t rows_, k_;
+    Stored<double> keys_;
+    Stored<int32_t> ids_;
 };
 
 }  // namespace dqcore

@@ -91,7 +91,7 @@ void calibrate(const Frame& frame, const Keys& keys, const std::vector<int32_t>&
 }
 
 Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
-               std::vector<int32_t> row_ids, const Run& run)
+               std::vector<int32_t> row_ids, const Run& run, Room* room)
     : levels(levels),
       dims(levels.bytes ? 0 : levels.head_dims()),
       near_dims(levels.near_dims()),
@@ -105,8 +105,12 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
     rho1.assign(entries, 0.0f);
     rho2.assign(entries, 0.0f);
     if (near_dims > 0) {
-        near.resize(static_cast<size_t>(rows * near_dims));
-        std::fill(near.begin() + n * near_dims, near.end(), 0.0f);
+        if (room) {
+            near.lie_in(*room, reinterpret_cast<float*>(room->begin()));
+        } else {
+            near.resize(static_cast<size_t>(rows * near_dims));
+            std::fill_n(near.at(n * near_dims), (rows - n) * near_dims, 0.0f);
+        }
         if (bounded()) left_out.assign(entries, 0.0f);
         // The sum of squares itself errs by (dims + 4) 2^-24, and by what underflows.
         near_slack = 1.0f + static_cast<float>(near_dims + 16) * 0x1p-23f;
@@ -122,7 +126,14 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
     }
     parallel_rows(run, "prepare", n, 256, [&](int64_t begin, int64_t end, const Worker& worker) {
         worker.check();
-        Scratch scratch{std::vector<double>(levels.stages.size()), {}};
+        Scratch scratch{std::vector<double>(levels.stages.size()), {}, {}, nullptr, begin};
+        const int64_t chunk_rows = (end == n ? rows : end) - begin;
+        if (near.room()) {
+            scratch.rows.assign(static_cast<size_t>(chunk_rows * near_dims), 0.0f);
+            scratch.near = scratch.rows.data();
+        } else {
+            scratch.near = near.at(begin * near_dims);
+        }
         frame.place(
             keys, ids.data(), begin, end, levels.coordinates(),
             [&](int64_t row, const double* y, double t, double norm_of_row, double largest) {
@@ -130,11 +141,14 @@ Points::Points(const Frame& frame, const Levels& levels, const Keys& keys,
                 if (keys.is_zero(ids[at])) {
                     zero[at] = 1;
                     reach[at] = kNoReach;
-                    std::fill_n(near.begin() + row * near_dims, near_dims, 0.0f);
+                    std::fill_n(scratch.near + (row - begin) * near_dims, near_dims, 0.0f);
                 } else {
                     place(row, y, t, norm_of_row, largest, frame.error(norm_of_row), scratch);
                 }
             });
+        if (near.room())
+            near.room()->write(near.at(begin * near_dims), scratch.near,
+                               chunk_rows * near_dims * int64_t{sizeof(float)});
     });
     find_wild();
 }
@@ -175,7 +189,7 @@ void Points::place(int64_t row, const double* y, double t, double norm_of_row, d
     }
     rho1[at] = round_up(residual * kMeasured + error + DBL_MIN);
     if (near_dims == 0) return;
-    float* out = near.data() + row * near_dims;
+    float* out = scratch.near + (row - scratch.first) * near_dims;
     double squared = 0.0;
     for (int64_t a = 0; a < levels.near + levels.near_rest; ++a) {
         const double exact = a < levels.near ? y[a] : t - levels.near_centre;

@@ -44,8 +44,9 @@ struct Points {
     // Tiles of every filter divide this.
     static constexpr int64_t kAlign = 64;
 
+    // `room`: where level 2 lies, from its beginning on, instead of in memory.
     Points(const Frame& frame, const Levels& levels, const Keys& keys, std::vector<int32_t> row_ids,
-           const Run& run);
+           const Run& run, Room* room = nullptr);
 
     int64_t size() const { return static_cast<int64_t>(ids.size()); }
     int64_t padded() const { return static_cast<int64_t>(reach.size()); }
@@ -53,7 +54,7 @@ struct Points {
     const float* floats_of(int64_t row) const {
         return panels.data() + row / 16 * 16 * dims + row % 16;  // number 0 of the row
     }
-    const float* near_of(int64_t row) const { return near.data() + row * near_dims; }
+    const float* near_of(int64_t row) const { return near.some(row * near_dims, near_dims); }
 
     // The row's distance from the middle of the data, as level 1 knows it.
     double length(int64_t row) const;
@@ -89,12 +90,15 @@ struct Points {
     std::optional<ByteLevel> bytes;
     AlignedVector<float> panels;  // float32 level, as simd::kPanel
     AlignedVector<float> half;    // (1 - gamma) |point|^2 / 2 of the float32 level, rounded down
-    UntouchedVector<float> near;
+    Stored<float, UntouchedVector<float>> near;
     float gamma = 0.0f;  // relative error of a float32 dot product of `dims` terms
 
 private:
-    struct Scratch {  // for one row
-        std::vector<double> rests, point;
+    struct Scratch {
+        std::vector<double> rests, point;  // for one row
+        std::vector<float> rows;           // level 2 of a chunk, where that lies in a room
+        float* near;                       // of the row `first`
+        int64_t first;
     };
     void place(int64_t row, const double* y, double t, double norm_of_row, double largest,
                double error, Scratch& scratch);

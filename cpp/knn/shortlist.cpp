@@ -5,7 +5,6 @@
 
 namespace dqcore {
 
-// Room beyond the k nearest for pairs that level 2 cannot tell apart.
 Shortlists::Shortlists(Points& seekers, const Points& others, const Frame& frame, int64_t begin,
                        int64_t end, int64_t k, Offer offer)
     : seekers_(seekers),
@@ -13,7 +12,7 @@ Shortlists::Shortlists(Points& seekers, const Points& others, const Frame& frame
       frame_(frame),
       begin_(begin),
       k_(k),
-      capacity_(k + std::max<int64_t>(14, k / 2)),
+      capacity_(capacity(k)),
       offer_(std::move(offer)) {
     if (!seekers.bounded()) return;
     entries_.resize(static_cast<size_t>((end - begin) * capacity_));

@@ -5,6 +5,7 @@
 // neighbours are left; a key costs a walk to both original rows, several times what level 2 costs.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -14,9 +15,20 @@
 namespace dqcore {
 
 class Shortlists {
+    struct Entry {
+        float most;  // upper bound of the distance
+        int32_t other;
+    };
+
 public:
     // Gives the pair its canonical key, offers that to the row's list and returns the list's k-th key.
     using Offer = std::function<double(int64_t row, int64_t other)>;
+
+    // Room beyond the k nearest is for pairs that level 2 cannot tell apart.
+    static int64_t capacity(int64_t k) { return k + std::max<int64_t>(14, k / 2); }
+    static int64_t bytes_per_row(int64_t k) {
+        return capacity(k) * int64_t{sizeof(Entry)} + int64_t{sizeof(int32_t)};
+    }
 
     // For rows [begin, end) of `seekers`, whose lists hold k of `others`. Empty where level 2 knows no upper bounds.
     Shortlists(Points& seekers, const Points& others, const Frame& frame, int64_t begin,
@@ -29,11 +41,6 @@ public:
     bool settle(int64_t row, int64_t& keys);
 
 private:
-    struct Entry {
-        float most;  // upper bound of the distance
-        int32_t other;
-    };
-
     Entry* entries(int64_t row) { return entries_.data() + (row - begin_) * capacity_; }
     void drop_far(int64_t row);
 

@@ -17,18 +17,18 @@ struct SweepSet {
              const std::vector<int32_t>& ids, bool sort, const Run& run)
         : SweepSet(frame, levels, keys, order_rows(frame, keys, ids, sort, run), run) {}
 
+    // Rows in that order; level 2 lies in `room`, where there is one.
+    SweepSet(const Frame& frame, const Levels& levels, const Keys& keys, Order order,
+             const Run& run, Room* room = nullptr)
+        : frame(frame),
+          keys(keys),
+          groups(std::move(order.groups)),
+          points(frame, levels, keys, std::move(order.ids), run, room) {}
+
     const Frame& frame;
     const Keys& keys;
     Boxes groups;
     Points points;
-
-private:
-    SweepSet(const Frame& frame, const Levels& levels, const Keys& keys, Order order,
-             const Run& run)
-        : frame(frame),
-          keys(keys),
-          groups(std::move(order.groups)),
-          points(frame, levels, keys, std::move(order.ids), run) {}
 };
 
 // Every unordered pair of rows once, offered to both. List r belongs to row r in the order of the sweep and holds

@@ -39,6 +39,18 @@ def knn_graph(
     threads: int,
     progress: _Progress,
 ) -> tuple[_Int32, _Float32, str, dict[str, Any]]: ...
+def knn_graph_spilled(
+    file: int,
+    n: int,
+    d: int,
+    k: int,
+    *,
+    metric: str,
+    limit: int,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_Int32, _Float32, str, dict[str, Any]]: ...
+def knn_spill_bytes(n: int, d: int, k: int) -> tuple[int, int, int]: ...
 def knn_disagreement(
     labels: _Int32,
     graph: _Graph,

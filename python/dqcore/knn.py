@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _backend, _check, sources
+from . import _backend, _check, knn_files, sources
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -209,6 +209,7 @@ def knn_graph(
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
+    memory_limit: int | str | None = None,
 ) -> KnnGraph:
     """Find the k nearest neighbours of every row, exactly.
 
@@ -219,7 +220,8 @@ def knn_graph(
     Parameters
     ----------
     features : (n, d) array_like
-        Finite numbers, each rounded once to float32. Or a path or a `Source`, read into memory; so `queries`.
+        Finite numbers, each rounded once to float32. Or a path or a `Source`, read into memory but for what
+        `memory_limit` says; so `queries`.
     k : int
         Neighbours of each row, 1 <= k < n (1 <= k <= n with `queries`).
     metric : {"euclidean", "cosine"}
@@ -232,6 +234,12 @@ def knn_graph(
         0 for all that the process may use.
     progress : callable, optional
         Called as progress(stage, done, total) now and then.
+    memory_limit : int or str, optional
+        Bytes, or such as "512MB", that may be resident at once besides `features` in memory and the result, with 64 MB
+        for Python and its libraries. Where all does not fit, the rows, as they are and rotated, and the lists lie in a
+        file without a name in the folder for temporary files (TMPDIR), of about 8 n d + 12 n k bytes, all taken
+        before any work; on a tmpfs that is memory too. What remains, some 500 bytes a row for k = 10, must fit. The
+        result is the same to the bit. Without `queries`, and on the CPU.
 
     Returns
     -------
@@ -244,7 +252,10 @@ def knn_graph(
     TypeError
         Where an argument has a wrong type or dtype.
     ValueError
-        Where a shape or k is out of range or a feature is not finite; names the row.
+        Where a shape or k is out of range or a feature is not finite; names the row. Where `memory_limit` is too low;
+        says what would do.
+    OSError
+        Where a file cannot be read or changed meanwhile, or the one for what does not fit has no room.
     BackendError
         Where the backend named cannot run here.
 
@@ -259,13 +270,14 @@ def knn_graph(
     >>> dq.knn_graph([[0.0], [1.0], [5.0]], k=1).indices.ravel()
     array([1, 0, 1], dtype=int32)
     """
+    limit = _check.memory("memory_limit", memory_limit)
+    if limit is not None:
+        return _within(limit, features, k, metric, queries, backend, threads, progress)
     features, queries = sources.loaded("features", features), sources.loaded("queries", queries)
     x = _check.features("features", features)
     _check.choice("metric", metric, METRICS)
     threads, progress = _check.run_options(threads, progress)
     n = len(x)
-    if n > MOST_ROWS:
-        raise ValueError(f"features has {n} rows; at most {MOST_ROWS} fit")
     q = None
     if queries is not None:
         q = _check.features("queries", queries)
@@ -273,18 +285,56 @@ def knn_graph(
             raise ValueError(
                 f"queries have {q.shape[1]} columns but features {x.shape[1]}; they must be equal"
             )
-    most = n - 1 if q is None else n
-    k = _check.integer("k", k, 1)
-    if k > most:
-        rows = "other rows" if q is None else "rows"
-        raise ValueError(
-            f"k must be at most the number of {rows} of features, {most} (n = {n}), "
-            f"got {_check.shown(k)}"
-        )
+    k = _check_k(k, n, q is None)
     indices, distances, _, *stats = _backend.load(backend, features, queries).knn_graph(
         x, k, metric=metric, queries=q, threads=threads, progress=progress
     )
     return KnnGraph(indices, distances, metric, n, q is None, *stats)
+
+
+def _within(
+    limit: int,
+    features: ArrayLike,
+    k: int,
+    metric: str,
+    queries: ArrayLike | None,
+    backend: str,
+    threads: int,
+    progress: _check.Progress,
+) -> KnnGraph:
+    """Return the graph of `knn_graph` within `limit` bytes."""
+    module = _backend.load(backend, features)
+    if queries is not None:
+        raise ValueError("memory_limit must be None with queries: KnnState takes blocks of them")
+    if not hasattr(module, "knn_graph_spilled"):
+        raise ValueError("memory_limit needs backend='cpu'")
+    source = knn_files.source_of(features)
+    _check.choice("metric", metric, METRICS)
+    threads, progress = _check.run_options(threads, progress)
+    k = _check_k(k, len(source), True)
+    if knn_files.fits(module, source, k, limit):
+        return knn_graph(
+            source._load(), k, metric=metric, backend=backend, threads=threads, progress=progress
+        )
+    indices, distances, _, stats = knn_files.self_graph(
+        module, source, k, metric=metric, limit=limit, threads=threads, progress=progress
+    )
+    return KnnGraph(indices, distances, metric, len(source), True, stats)
+
+
+def _check_k(k: object, n: int, self_join: bool) -> int:
+    """Return k where n rows of features have so many neighbours."""
+    if n > MOST_ROWS:
+        raise ValueError(f"features has {n} rows; at most {MOST_ROWS} fit")
+    most = n - 1 if self_join else n
+    number = _check.integer("k", k, 1)
+    if number > most:
+        rows = "other rows" if self_join else "rows"
+        raise ValueError(
+            f"k must be at most the number of {rows} of features, {most} (n = {n}), "
+            f"got {_check.shown(number)}"
+        )
+    return number
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,135 @@
+"""The exact graph within a limit: what memory has no room for lies in a file of our own, which has no name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _backend, _check
+from .passes import Passes
+from .sources import ArrayRows, Source, found
+
+_WANT = "an (n, d) array of finite numbers"
+_PIECE_BYTES = (
+    1 << 16
+)  # of a write: the file's cache then holds no larger pieces, which would be mapped whole
+_MOST_READERS = 2  # whatever the threads: they only copy
+
+_Bad = tuple[
+    int, int, Any, int
+]  # row, column and value of the first in a block; how many are there
+
+
+def source_of(features: object) -> Source:
+    """Return `features` as rows that can be read in blocks, their values unchecked."""
+    source = found("features", features)
+    if source is None:
+        source = ArrayRows(_check.array("features", features, 2, _WANT))
+    if len(source.shape) != 2:
+        raise ValueError(f"features must be {_WANT}, got shape {source.shape} in {source.name}")
+    _check.features("features", np.empty((0, source.shape[1]), source.dtype))
+    return source
+
+
+def fits(module: Any, source: Source, k: int, limit: int) -> bool:  # noqa: ANN401
+    """Return whether the limit suffices for the graph of `source` in memory; an error where for no other either."""
+    n, d = source.shape
+    _, least, most = module.knn_spill_bytes(n, d, k)
+    given = isinstance(source, ArrayRows) and source.dtype == np.float32
+    if limit >= most - (4 * n * d if given else 0) + source._held_bytes():
+        return True
+    if limit < least:
+        raise ValueError(
+            f"memory_limit must be at least {least} bytes for {n} rows and k = {k}, and more for some features, "
+            f"got {limit}"
+        )
+    return False
+
+
+def self_graph(
+    module: Any,  # noqa: ANN401
+    source: Source,
+    k: int,
+    *,
+    metric: str,
+    limit: int,
+    threads: int,
+    progress: _check.Progress,
+) -> tuple[Any, ...]:
+    """Return what `module.knn_graph` does of all rows of `source`."""
+    n, d = source.shape
+    size = module.knn_spill_bytes(n, d, k)[0]
+    with _room(size) as file:
+        _fill(file, source, limit, threads, progress)
+        indices, distances, metric, stats = module.knn_graph_spilled(
+            file, n, d, k, metric=metric, limit=limit, threads=threads, progress=progress
+        )
+    return indices, distances, metric, {**stats, "spilled_bytes": size}
+
+
+@contextmanager
+def _room(size: int) -> Iterator[int]:
+    """Give the descriptor of a file of `size` bytes that has all its blocks and no name."""
+    folder = tempfile.gettempdir()
+    with tempfile.TemporaryFile(prefix="dqcore-", dir=folder, buffering=0) as file:
+        try:
+            _reserve(file.fileno(), size)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"there is no room for a file of {size} bytes ({error.strerror}): set TMPDIR to a folder that has it, "
+                "or give a larger memory_limit",
+                folder,
+            ) from error
+        yield file.fileno()
+
+
+def _reserve(file: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    zeros = bytes(_PIECE_BYTES)
+    for at in range(0, size, _PIECE_BYTES):
+        _write(file, memoryview(zeros)[: size - at], at)
+
+
+def _write(file: int, data: memoryview, at: int) -> None:
+    while len(data):
+        done = os.pwrite(file, data[: _PIECE_BYTES - at % _PIECE_BYTES], at)
+        data, at = data[done:], at + done
+
+
+def _fill(file: int, source: Source, limit: int, threads: int, progress: _check.Progress) -> None:
+    """Write all rows as float32 to the beginning of the file; an error where some are not finite."""
+    row_bytes = 4 * source.shape[1]
+
+    def copy(bad: list[_Bad], begin: int, _: int, rows: NDArray[Any]) -> None:
+        with np.errstate(over="ignore"):
+            block = _check.contiguous(rows, np.float32)
+        finite = np.isfinite(block)
+        if not finite.all():
+            row, column = np.unravel_index(int(np.argmin(finite)), finite.shape)
+            count = int(np.count_nonzero(~finite))
+            bad.append((begin + int(row), int(column), rows[row, column], count))
+        _write(file, memoryview(block.reshape(-1).view(np.uint8)), begin * row_bytes)  # type: ignore[arg-type]
+
+    readers = min(_backend.load("cpu").threads(threads), _MOST_READERS)
+    passes = Passes(source, limit, readers, progress)
+    bad = sorted(
+        (entry for state in passes.over("read", list, copy) for entry in state),
+        key=lambda entry: entry[0],
+    )
+    if bad:
+        row, column, value, _ = bad[0]
+        count = sum(entry[3] for entry in bad)
+        entries = "1 such entry" if count == 1 else f"{count} such entries"
+        raise ValueError(
+            f"features must be {_WANT} within float32's range: row {row}, column {column} is "
+            f"{_check.shown(value)} ({entries})"
+        )
