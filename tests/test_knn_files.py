@@ -2,10 +2,12 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import dqcore as dq
@@ -182,6 +184,29 @@ def test_an_interrupt_ends_it_and_leaves_nothing(tmp_path, monkeypatch):
     if before:
         assert len(list(open_files.iterdir())) == before
     assert_same(dq.knn_graph(x, 5, memory_limit=enough(x)), dq.knn_graph(x, 5))
+
+
+def compare(source, begin, start):
+    """Return the lists of a block of rows after it has met another, as bytes; a task of the test below."""
+    n = len(source)
+    state = dq.KnnState(n, 5)
+    rows, base = (source.read(at, min(at + 700, n)) for at in (begin, start))
+    state.update(rows, base, row_start=begin, base_start=start, threads=1)
+    return state.to_bytes()
+
+
+def test_shards_in_other_processes_merge_to_the_same_graph(tmp_path):
+    x = clustered(2000, 20)
+    np.save(tmp_path / "x.npy", x)
+    source = dq.Source.open(tmp_path / "x.npy")
+    total = dq.KnnState(len(x), 5)
+    blocks = range(0, len(x), 700)
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawning) as executor:
+        tasks = [executor.submit(compare, source, a, b) for a in blocks for b in blocks]
+        for task in reversed(tasks):
+            total.merge(dq.KnnState.from_bytes(task.result()))
+    assert_same(total.finish(), dq.knn_graph(x, 5))
 
 
 _HELD = """
