@@ -79,9 +79,7 @@ def main() -> None:
                 f"in the file {within[3] / 1e6:.0f} MB; ratio {ratios[-1]:.2f}",
                 flush=True,
             )
-        print(
-            f"  ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+        print(f"  ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":
