@@ -13,7 +13,7 @@ from pathlib import Path
 import dqcore as dq
 import numpy as np
 import pytest
-from dqcore.audit import load, report, save, store, text
+from dqcore.audit import load, report, rooms, save, store, text
 
 
 def small(n=200, seed=0, wrong=20):
@@ -52,7 +52,9 @@ def same(a, b):
         x, y = getattr(a, name), getattr(b, name)
         assert (x is None) == (y is None)
         if x is not None:
-            for (field, value), (_, other) in zip(store._fields(x), store._fields(y), strict=True):
+            for (field, value), (_, other) in zip(
+                rooms.fields_of(x), rooms.fields_of(y), strict=True
+            ):
                 if isinstance(value, np.ndarray):
                     assert value.dtype == other.dtype
                     assert value.tobytes() == other.tobytes()

@@ -7,13 +7,11 @@ version) is written first; another call is refused, with the first thing that di
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +19,12 @@ from numpy.typing import NDArray
 from . import _backend, _check
 from .sources import CorruptFileError
 
+if TYPE_CHECKING:
+    import hashlib
+
 FORMAT = 1
 _MAGIC = b"DQCK"
-_HEAD = len(_MAGIC) + hashlib.sha256().digest_size
+_HEAD = len(_MAGIC) + 32  # and the SHA-256 of the rest
 _OWNER = "call"
 EVERY_S = 5.0  # between two states of one pass
 
@@ -34,6 +35,8 @@ class Checkpoint:
     """What a call has finished, in a folder of its own."""
 
     def __init__(self, folder: object, call: dict[str, Any]) -> None:
+        from pathlib import Path
+
         self._folder = Path(_check.path("resume", folder))
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._folder, os.O_RDONLY)
@@ -84,8 +87,10 @@ class Checkpoint:
             return None
         with file:
             head = file.read(_HEAD)
-            digest = hashlib.file_digest(file, "sha256").digest()
-            if head != _MAGIC + digest:
+            digest = _sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            if head != _MAGIC + digest.digest():
                 raise CorruptFileError(f"{path} is damaged; remove the folder and begin anew")
             file.seek(_HEAD)
             values: Values = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -117,11 +122,17 @@ class Checkpoint:
         self._stored = time.monotonic()
 
 
+def _sha256() -> hashlib._Hash:
+    import hashlib  # loads OpenSSL, which `import dqcore` is spared
+
+    return hashlib.sha256()
+
+
 class _Digested:
     """A file that what is written to goes to, and is hashed: nothing is held twice."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.digest = file, hashlib.sha256()
+        self._file, self.digest = file, _sha256()
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
@@ -137,7 +148,7 @@ def stamp(array: NDArray[Any] | None) -> Any:  # noqa: ANN401
     """Return what tells arrays in memory apart."""
     if array is None:
         return None
-    digest = hashlib.sha256()
+    digest = _sha256()
     rows = max(1, (1 << 22) // max(array[:1].nbytes, 1))
     for begin in range(0, len(array), rows):
         digest.update(np.ascontiguousarray(array[begin : begin + rows]).view(np.uint8).data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,6 +75,8 @@ def self_graph(
 @contextmanager
 def _room(size: int) -> Iterator[int]:
     """Give the descriptor of a file of `size` bytes that has all its blocks and no name."""
+    import tempfile
+
     folder = tempfile.gettempdir()
     with tempfile.TemporaryFile(prefix="dqcore-", dir=folder, buffering=0) as file:
         try:

@@ -21,7 +21,7 @@ from .inputs import labels_and_names, with_split
 from .labels import EVIDENCE, LabelEvidence, label_evidence
 from .projection import Projection, projection
 from .result import Audit
-from .store import packed, unpacked
+from .rooms import packed, unpacked
 from .versions import runtime
 
 # Angles carry more than lengths once there are more than a few columns (cleanlab draws the line here too).

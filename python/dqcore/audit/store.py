@@ -32,6 +32,7 @@ from .load import read_npy
 from .projection import Projection
 from .report import FORMAT, FORMAT_VERSION, content, dumps
 from .result import Audit
+from .rooms import fields_of, tuples
 from .text import printable
 
 OBJECTS, PAGE = "objects.json", "report.html"
@@ -97,7 +98,7 @@ def _array_files(audit: Audit) -> dict[str, Callable[[Path], object]]:
     for name in _ROOMS:
         if (room := getattr(audit, name)) is not None:
             objects[name] = {}
-            for field, value in _fields(room):
+            for field, value in fields_of(room):
                 if isinstance(value, np.ndarray):
                     arrays[_array_name(name, field)] = value
                 else:
@@ -231,55 +232,15 @@ def _array_name(room: str, field: str) -> str:
     return f"{room}_{field.lstrip('_')}"
 
 
-def _fields(room: object) -> list[tuple[str, Any]]:
-    """Return what a room's result is made of, in order."""
-    return [(f.name, getattr(room, f.name)) for f in dataclasses.fields(room) if f.init]  # type: ignore[arg-type]
-
-
-def packed(**rooms: object) -> dict[str, Any]:
-    """Return what rooms' results are made of, as what a checkpoint takes; see `unpacked`."""
-    values: dict[str, Any] = {}
-    for name, room in rooms.items():
-        if room is None:
-            continue
-        fields = _fields(room)
-        values[name] = {
-            field: value for field, value in fields if not isinstance(value, np.ndarray)
-        }
-        for field, value in fields:
-            if isinstance(value, np.ndarray):
-                values[f"{name} {field}"] = value
-    return values
-
-
-def unpacked(values: dict[str, Any], **kinds: type[Any]) -> dict[str, Any]:
-    """Return rooms' results by name, None for those that `packed` was given none of."""
-    rooms: dict[str, Any] = dict.fromkeys(kinds)
-    for name, kind in kinds.items():
-        if name in values:
-            plain = {field: _tuples(value) for field, value in values[name].items()}
-            arrays = {
-                key.partition(" ")[2]: value
-                for key, value in values.items()
-                if key.startswith(f"{name} ")
-            }
-            rooms[name] = kind(**plain, **arrays)
-    return rooms
-
-
 def _read_room(place: Path, name: str, plain: dict[str, Any]) -> object:
     values = {}
     for field in dataclasses.fields(_ROOMS[name]):
         path = place / f"{_array_name(name, field.name)}.npy"
         if field.name in plain:
-            values[field.name] = _tuples(plain[field.name])
+            values[field.name] = tuples(plain[field.name])
         elif path.exists():
             values[field.name] = read_npy(path)
     return _ROOMS[name](**values)
-
-
-def _tuples(value: object) -> object:
-    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
 
 
 def _npy_writer(array: np.ndarray[Any, Any]) -> Callable[[Path], object]:
