@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -73,7 +74,16 @@ def threshold_values(name: str, value: object, n_classes: int | None) -> NDArray
 RowSums = tuple[int, int, float]
 
 
-def warn_row_sums(row_sums: RowSums, stacklevel: int = 3) -> None:
+def _callers_level() -> int:
+    """Return the `stacklevel`, for who asks, of the nearest caller outside this package."""
+    level, frame = 1, sys._getframe(1)
+    package = __name__.partition(".")[0]
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def warn_row_sums(row_sums: RowSums) -> None:
     """Warn about rows of pred_probs that do not sum to 1: how many, the worst, its sum."""
     off, worst, total = row_sums
     if off:
@@ -81,7 +91,7 @@ def warn_row_sums(row_sums: RowSums, stacklevel: int = 3) -> None:
             f"pred_probs: {off} row{'' if off == 1 else 's'} not summing to 1 within 1e-3; "
             f"the worst is row {worst} with {total!r}; are these probabilities?",
             UserWarning,
-            stacklevel=stacklevel,
+            stacklevel=_callers_level(),
         )
 
 

@@ -80,7 +80,7 @@ def label_evidence(
     counts, thresholds, class_counts, class_weights, row_sums = module.confident_joint(
         y, p, thresholds=None, weights=None, **argmax
     )
-    warn_row_sums(row_sums, stacklevel=4)
+    warn_row_sums(row_sums)
     joint = ConfidentJoint(counts, thresholds, class_counts, class_weights, names)
     mask, indices, quality, suggested, _ = module.label_issues(
         y, p, joint=joint.calibrated(), **issue_options(p.shape[1], "pred_probs"), **run
