@@ -4,20 +4,21 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
-#include <string>
 #include <utility>
 
-#include "cuda/errors.h"
+#include "cuda/chosen_device.h"
+#include "cuda/device_matrix.h"
 #include "cuda/exec_device.cuh"
 
 namespace dqcore::cuda {
 
-inline void check(cudaError_t error, const char* what) {
-    if (error == cudaSuccess) return;
-    cudaGetLastError();  // told here, not to the next call
-    throw DeviceError(std::string(what) + ": " + cudaGetErrorName(error) + ": " +
-                      cudaGetErrorString(error));
+// Of the first matrix there is; -1 where there is none.
+inline int device_of_first(std::initializer_list<const DeviceMatrix*> read) {
+    for (const DeviceMatrix* m : read)
+        if (m) return m->device;
+    return -1;
 }
 
 class CudaDevice {
@@ -47,12 +48,16 @@ public:
         cudaStream_t stream_ = nullptr;
     };
 
-    // Work goes to a stream of its own.
-    CudaDevice() {
-        check(cudaGetDevice(&device_), "cudaGetDevice");
+    // Work goes to a stream of its own, on the device of the first of the caller's matrices that is on one, after what
+    // their streams were asked so far.
+    explicit CudaDevice(std::initializer_list<const DeviceMatrix*> read = {})
+        : here_(device_of_first(read)) {
+        device_ = here_.now();
         check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
         check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
               "cudaDeviceGetAttribute");
+        for (const DeviceMatrix* m : read)
+            if (m) wait_for(m->stream);
     }
     CudaDevice(const CudaDevice&) = delete;
     CudaDevice& operator=(const CudaDevice&) = delete;
@@ -62,6 +67,12 @@ public:
         cudaStreamDestroy(stream_);
     }
 
+    // Memory of the caller's, as kernels see it.
+    template <class T>
+    Global<const T> view(const DeviceMatrix& m) const {
+        return {static_cast<const T*>(m.lowest), m.extent};
+    }
+
     template <class T>
     Buffer<T> alloc(int64_t n) {
         if (n > std::numeric_limits<int64_t>::max() / int64_t{sizeof(T)}) throw std::bad_alloc();
@@ -69,12 +80,7 @@ public:
         void* data = nullptr;
         const int64_t bytes = n * int64_t{sizeof(T)};
         const cudaError_t error = cudaMallocAsync(&data, static_cast<size_t>(bytes), stream_);
-        if (error == cudaErrorMemoryAllocation) {
-            cudaGetLastError();
-            size_t free = 0, total = 0;
-            cudaMemGetInfo(&free, &total);
-            throw DeviceMemoryError(bytes, static_cast<int64_t>(free), static_cast<int64_t>(total));
-        }
+        if (error == cudaErrorMemoryAllocation) throw_device_memory(bytes);
         check(error, "cudaMallocAsync");
         return {static_cast<T*>(data), n, stream_};
     }
@@ -128,6 +134,17 @@ public:
     }
 
 private:
+    void wait_for(uintptr_t other) {
+        if (other == 0) return;
+        cudaEvent_t event;
+        check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+        cudaError_t error = cudaEventRecord(event, reinterpret_cast<cudaStream_t>(other));
+        if (error == cudaSuccess) error = cudaStreamWaitEvent(stream_, event, 0);
+        cudaEventDestroy(event);  // once the device is past it
+        check(error, "cudaStreamWaitEvent");
+    }
+
+    const OnDevice here_;
     int device_ = 0, multiprocessors_ = 0;
     cudaStream_t stream_ = nullptr;
 };

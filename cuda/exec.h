@@ -184,4 +184,19 @@ DQCORE_DEVICE void wait(Ex& ex) {
     ex.template wait<N>();
 }
 
+// body(i) for every i of [0, n), shared among all threads of all blocks; `threads` in a block.
+template <class Ex, class Body>
+DQCORE_DEVICE void each_index(Ex& ex, int threads, int64_t n, const Body& body) {
+    const int64_t step = int64_t{ex.blocks()} * threads;
+    for (int64_t i = int64_t{ex.block()} * threads + ex.thread(); i < n; i += step) body(i);
+}
+
+// What every block of `kThreads` threads takes in turns: enough blocks for n threads, at most those that run at a time.
+template <class Kernel, class Device>
+int64_t blocks_for(const Device& device, int64_t n) {
+    const int64_t all = (n + Kernel::kThreads - 1) / Kernel::kThreads;
+    const int64_t most = device.resident_blocks(Kernel::kBlocks);
+    return all < 1 ? 1 : all < most ? all : most;
+}
+
 }  // namespace dqcore::cuda

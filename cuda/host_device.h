@@ -5,6 +5,7 @@
 //     upload(buffer, from, n)            n values of the caller's memory
 //     download(to, buffer, n)            waits for all that was asked for before
 //     fill_zero(buffer)                  all its bytes
+//     view<T>(matrix)                    its Global<const T>: memory of the caller's on this device
 //     free_bytes()                       about what can still be allocated
 //     launch(kernel, blocks, shared_bytes)      in order with all else; nothing where blocks is 0
 //
@@ -13,8 +14,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <map>
+#include <utility>
 #include <vector>
 
+#include "cuda/device_matrix.h"
+#include "cuda/errors.h"
 #include "cuda/exec_host.h"
 
 namespace dqcore::cuda {
@@ -26,7 +33,16 @@ public:
     public:
         Buffer() = default;
         explicit Buffer(int64_t n)
-            : bytes_(static_cast<size_t>(n) * sizeof(T) + kAlign, 0xa5), size_(n) {}
+            : bytes_(static_cast<size_t>(n) * sizeof(T) + kAlign, 0xa5), size_(n) {
+            used() += size_ * int64_t{sizeof(T)};
+        }
+        Buffer(Buffer&& other) noexcept { *this = std::move(other); }
+        Buffer& operator=(Buffer&& other) noexcept {
+            std::swap(bytes_, other.bytes_);
+            std::swap(size_, other.size_);
+            return *this;
+        }
+        ~Buffer() { used() -= size_ * int64_t{sizeof(T)}; }
         int64_t size() const { return size_; }
         Global<T> all() {
             // As aligned as memory of a GPU's pool.
@@ -42,7 +58,27 @@ public:
 
     // `backwards`: blocks and threads in the opposite order, which must change no result.
     HostDevice() : HostDevice(defaults().backwards) {}
+    explicit HostDevice(std::initializer_list<const DeviceMatrix*> read)
+        : HostDevice(defaults().backwards) {
+        for (const DeviceMatrix* m : read)
+            if (m && m->stream != 0) waited_for().push_back(m->stream);
+    }
     explicit HostDevice(bool backwards) : backwards_(backwards) {}
+
+    // What tests have declared to be memory of a device: bytes and device, by the lowest address.
+    struct Memory {
+        int64_t bytes;
+        int device;
+    };
+    static std::map<uintptr_t, Memory>& memory() {
+        static std::map<uintptr_t, Memory> known;
+        return known;
+    }
+    // The streams of the caller's that came before work here, in order.
+    static std::vector<uintptr_t>& waited_for() {
+        static std::vector<uintptr_t> streams;
+        return streams;
+    }
 
     // Of devices that backends make for themselves.
     struct Defaults {
@@ -56,7 +92,15 @@ public:
 
     template <class T>
     Buffer<T> alloc(int64_t n) {
+        if (n > std::numeric_limits<int64_t>::max() / int64_t{sizeof(T)}) throw std::bad_alloc();
+        if (n <= 0) return {};
+        if (n * int64_t{sizeof(T)} > free_bytes())
+            throw DeviceMemoryError(n * int64_t{sizeof(T)}, free_bytes(), defaults().free_bytes);
         return Buffer<T>(n);
+    }
+    template <class T>
+    Global<const T> view(const DeviceMatrix& m) const {
+        return {static_cast<const T*>(m.lowest), m.extent};
     }
     template <class T>
     void upload(Buffer<T>& to, const T* from, int64_t n) {
@@ -80,12 +124,17 @@ public:
     }
 
     // What an allocation may get.
-    int64_t free_bytes() const { return defaults().free_bytes; }
+    int64_t free_bytes() const { return std::max<int64_t>(defaults().free_bytes - used(), 0); }
 
     // Blocks that run at a time, for kernels whose blocks take turns at the work.
     int64_t resident_blocks(int per_multiprocessor) const { return 2 * per_multiprocessor; }
 
 private:
+    static int64_t& used() {  // by all buffers there are
+        static thread_local int64_t bytes = 0;
+        return bytes;
+    }
+
     HostExec exec_;
     bool backwards_;
 };

@@ -16,17 +16,17 @@ namespace {
 template <class E>
 using Reader = JointReader<Device, E>;
 
-// Calls body(E{}) with the type of the matrix.
-template <class Body>
-void with_element(const StridedMatrix& m, const Body& body) {
-    switch (m.type) {
+Element element_of(const JointInput& in) {
+    if (in.device) return in.device->type;
+    switch (in.pred_probs.type) {
         case Float::kFloat16:
-            return body(Half{});
+            return Element::kFloat16;
         case Float::kFloat32:
-            return body(Native<float>{});
+            return Element::kFloat32;
         case Float::kFloat64:
-            return body(Native<double>{});
+            break;
     }
+    return Element::kFloat64;
 }
 
 // A sum in 2^-64 from its limbs.
@@ -138,23 +138,30 @@ struct RowOutputs {
     Vector<int32_t> argmax;
     Vector<uint8_t> flags;
     Vector<double> quality, low_score, top, brier;
+    bool on_device = false;  // what is wanted is memory of the device
 };
 
-// Room on the device for a piece of one output.
+// A piece of one output: in its place where that is on the device, else room there and a way back.
 template <class T>
 class PieceOf {
 public:
-    PieceOf(Device& device, Vector<T> whole, int64_t n) : device_(device), whole_(whole) {
-        if (whole.data) buffer_ = device.alloc<T>(n);
+    PieceOf(Device& device, Vector<T> whole, int64_t begin, int64_t n, bool on_device)
+        : device_(device),
+          to_(whole.data ? whole.data + begin : nullptr),
+          n_(n),
+          there_(on_device) {
+        if (to_ && !there_) buffer_ = device.alloc<T>(n);
     }
-    Global<T> all() { return buffer_.all(); }
-    void bring_back(int64_t begin, int64_t n) {
-        if (whole_.data) device_.download(whole_.data + begin, buffer_, n);
+    Global<T> all() { return there_ && to_ ? Global<T>(to_, n_) : buffer_.all(); }
+    void bring_back() {
+        if (to_ && !there_) device_.download(to_, buffer_, n_);
     }
 
 private:
     Device& device_;
-    Vector<T> whole_;
+    T* to_;
+    int64_t n_;
+    bool there_;
     Device::Buffer<T> buffer_;
 };
 
@@ -190,10 +197,13 @@ void scan(Reader<E>& reader, const Scores& scores, Collision collision, const Ro
         ordered.most = *std::max_element(scores.thresholds.begin(), scores.thresholds.end());
     ordered.log_classes = log_same_bits(static_cast<double>(reader.n_classes()));
     reader.each(stage, [&](const ProbRows<E>& rows, Global<const double>, int64_t begin) {
-        PieceOf argmax(device, out.argmax, rows.n);
-        PieceOf flags(device, out.flags, rows.n);
-        PieceOf quality(device, out.quality, rows.n), low(device, out.low_score, rows.n),
-            top(device, out.top, rows.n), brier(device, out.brier, rows.n);
+        const auto piece = [&](auto whole) {
+            return PieceOf(device, whole, begin, rows.n, out.on_device);
+        };
+        auto argmax = piece(out.argmax);
+        auto flags = piece(out.flags);
+        auto quality = piece(out.quality), low = piece(out.low_score), top = piece(out.top),
+             brier = piece(out.brier);
         const auto launch_scan = [&](auto kernel) {
             using Scan = decltype(kernel);
             device.launch(Scan{rows, collision == Collision::kConfident, scores.quality, scores.low,
@@ -210,23 +220,20 @@ void scan(Reader<E>& reader, const Scores& scores, Collision collision, const Ro
             device.launch(Score{rows, ordered, qualities, brier.all()},
                           reader.template blocks<Score>(rows.n), 0);
         }
-        argmax.bring_back(begin, rows.n);
-        flags.bring_back(begin, rows.n);
-        quality.bring_back(begin, rows.n);
-        low.bring_back(begin, rows.n);
-        top.bring_back(begin, rows.n);
-        brier.bring_back(begin, rows.n);
+        argmax.bring_back();
+        flags.bring_back();
+        for (auto* scores_of_rows : {&quality, &low, &top, &brier}) scores_of_rows->bring_back();
     });
     if (reader.faults().count > 0) reader.faults().raise();
 }
 
 template <class E>
-void given(Reader<E>& reader, Vector<double> quality) {
+void given(Reader<E>& reader, Vector<double> quality, bool on_device) {
     reader.each("quality", [&](const ProbRows<E>& rows, Global<const double>, int64_t begin) {
         using Given = GivenRows<E>;
-        PieceOf piece(reader.device(), quality, rows.n);
+        PieceOf piece(reader.device(), quality, begin, rows.n, on_device);
         reader.device().launch(Given{rows, piece.all()}, reader.template blocks<Given>(rows.n), 0);
-        piece.bring_back(begin, rows.n);
+        piece.bring_back();
     });
     if (reader.faults().count > 0) reader.faults().raise();
 }
@@ -235,6 +242,61 @@ template <class T>
 Vector<T> whole(ZeroedVector<T>& values) {
     return {values.data(), static_cast<int64_t>(values.size())};
 }
+
+// Rows of the device's matrix on the host, brought when they are asked for; memory that no row has come to costs nothing.
+template <class E>
+class BroughtRows {
+public:
+    using Value = typename E::Value;
+
+    BroughtRows(Device& device, const DeviceMatrix& m)
+        : device_(device), m_(m), values_(static_cast<size_t>(m.rows * m.cols)) {}
+
+    StridedMatrix matrix() const {
+        constexpr int64_t kSize = sizeof(Value);
+        return {reinterpret_cast<const char*>(values_.data()),
+                kSize == 8 ? Float::kFloat64 : Float::kFloat32,
+                m_.rows,
+                m_.cols,
+                m_.cols * kSize,
+                kSize};
+    }
+
+    void bring(const std::vector<std::vector<joint::ClassRow>>& lists) {
+        const int64_t row_bytes = m_.cols * int64_t{sizeof(Value)} + int64_t{sizeof(int64_t)};
+        const auto most = static_cast<size_t>(
+            std::clamp<int64_t>(device_.free_bytes() / 2 / row_bytes, 1, 1 << 20));
+        std::vector<int64_t> rows;
+        for (const auto& list : lists) {
+            for (const joint::ClassRow& r : list) {
+                rows.push_back(r.row);
+                if (rows.size() == most) take(rows);
+            }
+        }
+        take(rows);
+    }
+
+private:
+    void take(std::vector<int64_t>& rows) {
+        if (rows.empty()) return;
+        const auto n = static_cast<int64_t>(rows.size());
+        auto wanted = device_.alloc<int64_t>(n);
+        auto to = device_.alloc<Value>(n * m_.cols);
+        device_.upload(wanted, rows.data(), n);
+        using Take = TakeRows<E, Value>;
+        device_.launch(Take{strided_rows<E>(device_, m_), wanted.all(), to.all(), 0, m_.cols},
+                       blocks_for<Take>(device_, to.size()), 0);
+        const std::vector<Value> taken = downloaded(device_, to);
+        for (size_t i = 0; i < rows.size(); ++i)
+            std::copy_n(taken.data() + static_cast<int64_t>(i) * m_.cols, m_.cols,
+                        values_.data() + rows[i] * m_.cols);
+        rows.clear();
+    }
+
+    Device& device_;
+    const DeviceMatrix& m_;
+    ZeroedVector<Value> values_;
+};
 
 // The state of all rows: scored on the device; which rows a selection takes is found on the host, from the few whose
 // argmax is another class.
@@ -257,7 +319,8 @@ void see_rows(Reader<E>& reader, IssueState& state, const JointInput& in, const 
                          whole(rows.quality),
                          whole(rows.low_score),
                          {},
-                         {}};
+                         {},
+                         false};
     scan(reader, scores, options.collision, out, "issues");
     state.row_sums = reader.sums();
     if (state.plan.take.empty()) return;
@@ -267,16 +330,21 @@ void see_rows(Reader<E>& reader, IssueState& state, const JointInput& in, const 
         if (rows.suggested[static_cast<size_t>(i)] != label)
             others[0].push_back({static_cast<int32_t>(label), i});
     }
-    joint::select_best(state, in, others, run);
+    if (!in.device) return joint::select_best(state, in, others, run);
+    BroughtRows<E> brought(reader.device(), *in.device);
+    JointInput on_host = in;
+    on_host.pred_probs = brought.matrix();
+    joint::select_best(state, on_host, others, run,
+                       [&](const auto& lists) { brought.bring(lists); });
 }
 
 }  // namespace
 
 JointState confident_joint(const JointInput& in, std::vector<double> thresholds,
                            Collision collision, RowSums& sums, const Run& run) {
-    Device device;
+    Device device({in.device});
     std::vector<JointState> made;
-    with_element(in.pred_probs, [&](auto element) {
+    with_element(element_of(in), [&](auto element) {
         Reader<decltype(element)> reader(device, in, run);
         const bool weighted = in.weights.data != nullptr;
         if (thresholds.empty()) thresholds = gather(reader, weighted).finish();
@@ -288,21 +356,23 @@ JointState confident_joint(const JointInput& in, std::vector<double> thresholds,
 
 void label_quality(const JointInput& in, Quality method, bool adjust, Vector<double> quality,
                    const Run& run) {
-    Device device;
-    with_element(in.pred_probs, [&](auto element) {
+    Device device({in.device});
+    with_element(element_of(in), [&](auto element) {
         Reader<decltype(element)> reader(device, in, run);
-        if (method == Quality::kSelfConfidence && !adjust) return given(reader, quality);
+        const bool there = in.device != nullptr;
+        if (method == Quality::kSelfConfidence && !adjust) return given(reader, quality, there);
         Scores scores{kind_of(method, adjust), ScoreKind::kNone, {}};
         if (adjust) scores.thresholds = gather(reader, false).finish();
         RowOutputs out;
         out.quality = quality;
+        out.on_device = there;
         scan(reader, scores, Collision::kArgmax, out, "quality");
     });
 }
 
 void confidences(const JointInput& in, const ConfidenceOutput& out, const Run& run) {
-    Device device;
-    with_element(in.pred_probs, [&](auto element) {
+    Device device({in.device});
+    with_element(element_of(in), [&](auto element) {
         Reader<decltype(element)> reader(device, in, run);
         RowOutputs rows;
         rows.argmax = out.predicted;
@@ -314,9 +384,9 @@ void confidences(const JointInput& in, const ConfidenceOutput& out, const Run& r
 
 Issues label_issues(const JointInput& in, const IssueOptions& options,
                     Matrix<const int64_t> calibrated, const Run& run) {
-    Device device;
+    Device device({in.device});
     Issues issues;
-    with_element(in.pred_probs, [&](auto element) {
+    with_element(element_of(in), [&](auto element) {
         Reader<decltype(element)> reader(device, in, run);
         const ThresholdState found = gather(reader, false);
         std::vector<double> thresholds = found.finish();

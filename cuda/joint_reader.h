@@ -43,7 +43,9 @@ public:
         // Besides a row itself: its label, its weight and what a pass says of it.
         constexpr int64_t kBesides = 64;
         const int64_t most = device.free_bytes() / 2;
-        const int64_t row_bytes = n_classes_ * int64_t{sizeof(Stored)} + kBesides;
+        in_place_ = in.device && in_order(*in.device);
+        const int64_t copied = in_place_ ? 0 : n_classes_ * int64_t{sizeof(Stored)};
+        const int64_t row_bytes = copied + kBesides;
         piece_rows_ = std::clamp<int64_t>(most / row_bytes, 1, std::numeric_limits<int32_t>::max());
         piece_rows_ = std::min(piece_rows_, std::max<int64_t>(in.labels.size, 1));
         faults_ = device.template alloc<uint64_t>(kFaultWords);
@@ -76,7 +78,7 @@ public:
             const int64_t n = std::min(piece_rows_, in_.labels.size - begin);
             if (run_.watcher) run_.watcher->tick(stage, begin, in_.labels.size);
             bring(begin, n);
-            ProbRows<E> rows{p_.all(), labels_.all(), low_.all(), faults_.all(), n, n_classes_};
+            ProbRows<E> rows{p_rows_, labels_.all(), low_.all(), faults_.all(), n, n_classes_};
             rows.least = joint::round_up<Value>(-kTolerance);
             rows.greatest = joint::round_down<Value>(1.0 + kTolerance);
             const int64_t loads = n_classes_ / (wide() ? kPack : 1);
@@ -96,26 +98,41 @@ public:
     // Blocks for a kernel that goes over the rows of a piece in turns.
     template <class Kernel>
     int64_t blocks(int64_t threads_wanted) {
-        return std::min(
-            device_.resident_blocks(Kernel::kBlocks),
-            std::max<int64_t>(1, (threads_wanted + Kernel::kThreads - 1) / Kernel::kThreads));
+        return blocks_for<Kernel>(device_, threads_wanted);
     }
 
 private:
     void bring(int64_t begin, int64_t n) {
         if (held_ == begin && held_rows_ == n) return;  // all rows are one piece: brought once
-        if (p_.size() < n * n_classes_) {
+        if (labels_.size() < n) {
             p_ = {};
-            p_ = device_.template alloc<Stored>(n * n_classes_);
+            if (!in_place_) p_ = device_.template alloc<Stored>(n * n_classes_);
             labels_ = device_.template alloc<int32_t>(n);
             if (in_.weights.data) weights_ = device_.template alloc<double>(n);
         }
-        std::vector<Stored> copy;
-        device_.upload(p_, packed_rows<Stored>(in_.pred_probs, begin, n, copy), n * n_classes_);
+        bring_rows(begin, n);
         device_.upload(labels_, in_.labels.data + begin, n);
         if (in_.weights.data) device_.upload(weights_, in_.weights.data + begin, n);
         held_ = begin;
         held_rows_ = n;
+    }
+
+    void bring_rows(int64_t begin, int64_t n) {
+        const int64_t size = n * n_classes_;
+        if (!in_.device) {
+            std::vector<Stored> copy;
+            device_.upload(p_, packed_rows<Stored>(in_.pred_probs, begin, n, copy), size);
+        } else if (in_place_) {
+            const auto all = strided_rows<E>(device_, *in_.device);
+            p_rows_ = {all.p.at(all.first + begin * n_classes_, size), size};
+            return;
+        } else {
+            using Take = TakeRows<E, Stored>;
+            const Global<Stored> to(p_.all().data(), size);
+            device_.launch(Take{strided_rows<E>(device_, *in_.device), {}, to, begin, n_classes_},
+                           blocks<Take>(size), 0);
+        }
+        p_rows_ = p_.all();
     }
 
     std::array<double, 2> look_at(const ProbRows<E>& rows, int64_t row, int64_t col) {
@@ -154,7 +171,9 @@ private:
     const Run& run_;
     const int64_t n_classes_;
     int64_t piece_rows_ = 1, held_ = -1, held_rows_ = 0;
+    bool in_place_ = false;  // rows on the device are read where they are
     typename Device::template Buffer<Stored> p_;
+    Global<const Stored> p_rows_;
     typename Device::template Buffer<int32_t> labels_;
     typename Device::template Buffer<Value> low_;
     typename Device::template Buffer<double> weights_, looked_at_;

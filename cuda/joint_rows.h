@@ -2,29 +2,9 @@
 // manieth class, and what they found is folded by shuffles. Ties go to the lower class whatever the group.
 #pragma once
 
-#include "cuda/exec.h"
+#include "cuda/elements.h"
 
 namespace dqcore::cuda {
-
-// What is stored and what it is compared as; the meaning of each stored type, exact.
-struct Half {
-    using Stored = uint16_t;
-    using Value = float;
-    static DQCORE_BOTH float value(uint16_t bits) { return from_half(bits); }
-};
-struct Bfloat {
-    using Stored = uint16_t;
-    using Value = float;
-    static DQCORE_BOTH float value(uint16_t bits) {
-        return bits_as<float>(static_cast<uint32_t>(bits) << 16);
-    }
-};
-template <class T>
-struct Native {
-    using Stored = T;
-    using Value = T;
-    static DQCORE_BOTH T value(T x) { return x; }
-};
 
 // What passes report beside their results, as words that order-free atomics keep.
 enum FaultWord : int {

@@ -1,4 +1,7 @@
 // The knn room on a device: knn/knn.h's knn_graph with the same bits.
+#include <stdexcept>
+#include <string>
+
 #include "cuda/backend.h"
 #include "cuda/filter_error.h"
 #include "cuda/knn_error.h"
@@ -7,7 +10,11 @@
 namespace dqcore::cuda {
 
 KnnStats knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
-    Device device;
+    if (in.device_base && in.device_queries && in.device_base->device != in.device_queries->device)
+        throw std::invalid_argument(
+            "queries are on device " + std::to_string(in.device_queries->device) +
+            " but features on device " + std::to_string(in.device_base->device));
+    Device device({in.device_base, in.device_queries});
     return knn_graph(device, in, out, {}, run);
 }
 

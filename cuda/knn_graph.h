@@ -6,14 +6,17 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "base/parallel.h"
+#include "cuda/elements.h"
 #include "cuda/knn_duplicates.h"
 #include "cuda/knn_filter.h"
 #include "cuda/knn_pack.h"
@@ -300,15 +303,51 @@ PointFrame frame_of(Device& device, Metric metric, const DeviceRows& base,
     return {metric, scale_of(device, centre.all(), base, queries), centre.all()};
 }
 
-// The lowest row with a value that is not finite, or -1.
+// Of the caller's rows: how many values are not finite in float32, and the first of them.
+struct BadFeatures {
+    int64_t count = 0, row = 0, col = 0;
+    double value = 0.0;
+};
+
+// Rows of the caller's on the device as float32 in C order: where they are if they are so already, else in `room`.
 template <class Device>
-int64_t first_bad_row(Device& device, const DeviceRows& rows) {
-    auto first = device.template alloc<int32_t>(1);
-    int32_t row = kNoNeighbour;
-    device.upload(first, &row, 1);
-    device.launch(FindBadRow{rows.x, first.all(), rows.n, rows.d}, blocks_of(rows.n, 4), 0);
-    device.download(&row, first, 1);
-    return row == kNoNeighbour ? -1 : row;
+DeviceRows read_features(Device& device, const DeviceMatrix& m,
+                         typename Device::template Buffer<float>& room, BadFeatures& bad) {
+    const bool there = m.type == Element::kFloat32 && in_order(m);
+    if (!there) room = device.template alloc<float>(m.rows * m.cols);
+    auto faults = device.template alloc<uint64_t>(2);
+    std::array<uint64_t, 2> words{0, ~uint64_t{0}};
+    device.upload(faults, words.data(), 2);
+    with_element(m.type, [&](auto element) {
+        using Read = ReadFeatures<decltype(element)>;
+        const auto from = strided_rows<decltype(element)>(device, m);
+        device.launch(Read{from, room.all(), faults.all(), m.rows, m.cols},
+                      blocks_for<Read>(device, m.rows * m.cols), 0);
+        device.download(words.data(), faults, 2);
+        if (words[0] == 0) return;
+        const auto at = static_cast<int64_t>(words[1]);
+        bad = {static_cast<int64_t>(words[0]), at / m.cols, at % m.cols, 0.0};
+        auto seen = device.template alloc<typename decltype(element)::Value>(1);
+        using Take = TakeRows<decltype(element), typename decltype(element)::Value>;
+        const StridedRows<decltype(element)> one{from.p, from.first + bad.col * from.col_stride,
+                                                 from.row_stride, 0};
+        device.launch(Take{one, {}, seen.all(), bad.row, 1}, 1, 0);
+        typename decltype(element)::Value value;
+        device.download(&value, seen, 1);
+        bad.value = static_cast<double>(value);
+    });
+    if (!there) return {room.all(), m.rows, m.cols};
+    const int64_t size = m.rows * m.cols;
+    return {{static_cast<const float*>(m.lowest) + m.first, size}, m.rows, m.cols};
+}
+
+// Says what python/dqcore/_check.py says of rows on the host.
+[[noreturn]] inline void raise_features(const char* name, const BadFeatures& bad) {
+    std::ostringstream text;
+    text << name << " must be an (n, d) array of finite numbers within float32's range: row "
+         << bad.row << ", column " << bad.col << " is " << bad.value << " (" << bad.count
+         << (bad.count == 1 ? " such entry)" : " such entries)");
+    throw std::invalid_argument(text.str());
 }
 
 // Where the caller wants the lists.
@@ -395,19 +434,27 @@ KnnStats knn_graph(Device& device, const DeviceRows& base, const DeviceRows* que
     return stats;
 }
 
-// The same of arrays of the host.
+// The same of arrays of the caller's.
 template <class Device>
 KnnStats knn_graph(Device& device, const KnnInput& in, const KnnOutput& out,
                    const KnnOptions& options, const Run& run) {
-    const auto uploaded = [&](Matrix<const float> rows, auto& buffer) {
+    const auto brought = [&](const char* name, Matrix<const float> rows, const DeviceMatrix* there,
+                             auto& buffer) {
+        if (there) {
+            BadFeatures bad;
+            const DeviceRows read = read_features(device, *there, buffer, bad);
+            if (bad.count > 0) raise_features(name, bad);
+            return read;
+        }
         buffer = device.template alloc<float>(rows.rows * rows.cols);
         device.upload(buffer, rows.data, rows.rows * rows.cols);
         return DeviceRows{buffer.all(), rows.rows, rows.cols};
     };
     typename Device::template Buffer<float> base_x, queries_x;
-    const DeviceRows base = uploaded(in.base, base_x);
+    const DeviceRows base = brought("features", in.base, in.device_base, base_x);
     std::optional<DeviceRows> queries;
-    if (in.queries.data) queries = uploaded(in.queries, queries_x);
+    if (in.queries.data || in.device_queries)
+        queries = brought("queries", in.queries, in.device_queries, queries_x);
     const int64_t rows = out.indices.rows;
     auto indices = device.template alloc<int32_t>(rows * in.k);
     auto distances = device.template alloc<float>(rows * in.k);

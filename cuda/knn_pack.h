@@ -46,28 +46,6 @@ struct OrderRows {
     }
 };
 
-// first_bad[0] = the lowest row with a value that is not finite, where below what it was.
-struct FindBadRow {
-    static constexpr const char* kName = "find_bad_row";
-    static constexpr int kThreads = 128, kBlocks = 4;
-    Global<const float> x;
-    Global<int32_t> first_bad;
-    int64_t n, d;
-
-    template <class Ex>
-    DQCORE_DEVICE void run(Ex& ex) const {
-        const int64_t row = int64_t{ex.block()} * (kThreads / kWarp) + ex.warp();
-        if (row >= n) return;
-        bool bad = false;
-        for (int64_t c = ex.lane(); c < d; c += kWarp) {
-            const float v = x[row * d + c];
-            bad = bad || !(v - v == 0.0f);
-        }
-        if (ex.ballot(bad) != 0 && ex.lane() == 0)
-            ex.atomic_min(first_bad, 0, static_cast<int32_t>(row));
-    }
-};
-
 // squared[r] = |x_r|^2 by the canonical lanes.
 struct SquaredNorms {
     static constexpr const char* kName = "squared_norms";

@@ -2,6 +2,9 @@
 
 #include <cuda_runtime_api.h>
 
+#include "cuda/chosen_device.h"
+#include "cuda/device_matrix.h"
+
 namespace dqcore::cuda {
 namespace {
 
@@ -56,5 +59,36 @@ RuntimeStatus runtime_status() {
                      (status.driver.empty() ? "none" : "for CUDA " + status.driver) + ")";
     return status;
 }
+
+// ---- memory of the caller's ----
+
+int device_of(const void* at) {
+    cudaPointerAttributes found{};
+    if (cudaPointerGetAttributes(&found, at) != cudaSuccess) {
+        cudaGetLastError();
+        return -1;
+    }
+    const bool known = found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged;
+    return known ? found.device : -1;
+}
+
+void copy_to_host(void* to, const void* from, int64_t bytes, int device, uintptr_t stream) {
+    const OnDevice here(device);
+    auto* const after = reinterpret_cast<cudaStream_t>(stream);
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, after),
+          "cudaMemcpyAsync");
+    check(cudaStreamSynchronize(after), "cudaStreamSynchronize");
+}
+
+void* device_alloc(int64_t bytes, int device) {
+    const OnDevice here(device);
+    void* at = nullptr;
+    const cudaError_t error = cudaMalloc(&at, static_cast<size_t>(bytes));
+    if (error == cudaErrorMemoryAllocation) throw_device_memory(bytes);
+    check(error, "cudaMalloc");
+    return at;
+}
+
+void device_free(void* at) noexcept { cudaFree(at); }
 
 }  // namespace dqcore::cuda

@@ -35,12 +35,6 @@ const T* packed_column(const char* data, int64_t stride, int64_t n, std::vector<
     return copy.data();
 }
 
-template <class Kernel>
-int64_t blocks_for(const Device& device, int64_t n) {
-    return std::min(device.resident_blocks(Kernel::kBlocks),
-                    (n + Kernel::kThreads - 1) / Kernel::kThreads);
-}
-
 // The tables of a plan as kernels read them, and which go together into shared memory.
 struct Layout {
     std::vector<SliceTable> tables;

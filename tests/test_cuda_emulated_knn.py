@@ -176,11 +176,3 @@ def test_what_the_kernels_cannot_take_is_refused(rng):
         emulated(rows(rng, 1030, 1), 1025)
     with pytest.raises(ValueError, match=r"features.shape\[1\] = 65537"):
         emulated(rows(rng, 3, 65537), 1)
-
-
-def test_the_first_row_that_is_not_finite_is_found(rng):
-    x = rows(rng, 50, 40)
-    assert _emulated.first_bad_row(x) == -1
-    x[37, 39] = np.inf
-    x[20, 33] = np.nan
-    assert _emulated.first_bad_row(x) == 20

@@ -68,7 +68,7 @@ def test_types_strides_and_pieces(dtype):
     n, n_categories = 3000, [3, 4]
     codes = columns(2 * n, n_categories, dtype)
     errors = losses(2 * n, 1)
-    emulated.set_device(free_bytes=1)  # 1,024 rows at a time
+    emulated.set_device(free_bytes=160_000)  # 1,024 rows at a time
     call = {"max_level": 2, "min_support": 2, "error_exponent": 1}
     strided = [c[::2] for c in codes]
     got = emulated.slice_errors(errors[::2], strided, n_categories, **call, **RUN)

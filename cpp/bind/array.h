@@ -18,9 +18,27 @@
 
 #include "base/view.h"
 
+namespace dqcore::cuda {
+struct DeviceMatrix;
+}  // namespace dqcore::cuda
+
 namespace dqcore::bind {
 
 namespace py = pybind11;
+
+// The matrix that a DeviceArray is, which lives as long as that; null where `value` is something else. Each backend has
+// one of these.
+const cuda::DeviceMatrix* device_matrix(const py::object& value);
+
+// Its shape.
+Matrix<const float> shape_of(const cuda::DeviceMatrix& matrix);
+
+// A new vector for results where `like` lies, or on the host where that is null.
+struct NewResult {
+    NewResult(int64_t n, const cuda::DeviceMatrix* like);
+    py::object array;
+    Vector<double> view;
+};
 
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
@@ -77,6 +95,12 @@ Array<T> taken(std::vector<T, A> values, const std::vector<py::ssize_t>& shape) 
     const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<T, A>*>(p); });
     held.release();
     return Array<T>(shape, data, owner);
+}
+
+// `value` as it is, where it is an array.
+inline py::array array_of(const py::object& value) {
+    if (!py::isinstance<py::array>(value)) throw py::type_error("expected an array");
+    return py::reinterpret_borrow<py::array>(value);
 }
 
 // Any strides, native float16, float32 or float64.

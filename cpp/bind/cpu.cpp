@@ -21,6 +21,17 @@ void joint_states(py::module_&);
 void joint_stream(py::module_&);
 void slices(py::module_&);
 void slice_states(py::module_&);
+namespace {}  // namespace
+
+// No array is on a device of the CPU's.
+const cuda::DeviceMatrix* device_matrix(const py::object&) { return nullptr; }
+Matrix<const float> shape_of(const cuda::DeviceMatrix&) { return {}; }
+NewResult::NewResult(int64_t n, const cuda::DeviceMatrix*) {
+    const NewVector<double> made(n);
+    array = made.array;
+    view = made.view;
+}
+
 namespace {
 
 // A column of the kernel table on one pair of rows, by the row in force.

@@ -12,6 +12,7 @@
 #include "cuda/runtime.h"
 
 namespace dqcore::bind {
+void device_arrays(pybind11::module_&);
 void joint(pybind11::module_&);
 void knn(pybind11::module_&);
 void slices(pybind11::module_&);
@@ -31,6 +32,7 @@ PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
         }
     });
 
+    dqcore::bind::device_arrays(m);
     dqcore::bind::joint(m);
     dqcore::bind::knn(m);
     dqcore::bind::slices(m);

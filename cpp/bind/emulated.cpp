@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bind/array.h"
@@ -14,6 +15,7 @@
 #include "cuda/knn_graph.h"
 
 namespace dqcore::bind {
+void device_arrays(py::module_&);
 void joint(py::module_&);
 void knn(py::module_&);
 void slices(py::module_&);
@@ -47,20 +49,13 @@ double filter_error(const Array<float>& x, const std::string& metric) {
                                       metric == "cosine" ? Metric::kCosine : Metric::kEuclidean);
 }
 
-int64_t first_bad_row(const Array<float>& x) {
-    const auto view = matrix(x);
-    cuda::HostDevice device;
-    auto buffer = device.alloc<float>(view.rows * view.cols);
-    device.upload(buffer, view.data, view.rows * view.cols);
-    return cuda::first_bad_row(device, {buffer.all(), view.rows, view.cols});
-}
-
 }  // namespace
 }  // namespace dqcore::bind
 
 PYBIND11_MODULE(_emulated, m) {
     namespace py = pybind11;
     namespace bind = dqcore::bind;
+    bind::device_arrays(m);
     bind::joint(m);
     bind::knn(m);
     bind::slices(m);
@@ -72,10 +67,22 @@ PYBIND11_MODULE(_emulated, m) {
             dqcore::cuda::HostDevice::defaults() = {backwards, free_bytes};
         },
         py::arg("backwards") = false, py::arg("free_bytes") = int64_t{1} << 30);
+    // Declares memory of the caller's to be memory of `device`; -1: no longer.
+    m.def(
+        "declare_memory",
+        [](uintptr_t at, int64_t bytes, int device) {
+            auto& known = dqcore::cuda::HostDevice::memory();
+            if (device < 0)
+                known.erase(at);
+            else
+                known[at] = {bytes, device};
+        },
+        py::arg("at"), py::arg("bytes"), py::arg("device"));
+    // The streams that work waited for since this was asked last.
+    m.def("waited_for", [] { return std::exchange(dqcore::cuda::HostDevice::waited_for(), {}); });
     m.def("row_sums", &bind::row_sums, py::arg("x").noconvert(), py::arg("backwards"));
     m.def("hazard", &bind::hazard, py::arg("what"), py::arg("backwards"));
     m.def("knn_graph_with_room", &bind::knn_graph_with_room, py::arg("features").noconvert(),
           py::arg("k"), py::arg("capacity"));
     m.def("filter_error", &bind::filter_error, py::arg("x").noconvert(), py::arg("metric"));
-    m.def("first_bad_row", &bind::first_bad_row, py::arg("x").noconvert());
 }

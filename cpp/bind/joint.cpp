@@ -44,8 +44,15 @@ Filter filter_of(const std::string& name) {
     return names.at(name);
 }
 
-JointInput input_of(const Labels& labels, const py::array& pred_probs, const Weights& weights) {
-    JointInput in{vector(labels), strided_matrix(pred_probs), {}};
+JointInput input_of(const Labels& labels, const py::object& pred_probs, const Weights& weights) {
+    JointInput in{vector(labels), {}, {}, device_matrix(pred_probs)};
+    if (in.device) {
+        const auto shape = shape_of(*in.device);
+        in.pred_probs.rows = shape.rows;
+        in.pred_probs.cols = shape.cols;
+    } else {
+        in.pred_probs = strided_matrix(array_of(pred_probs));
+    }
     if (weights) in.weights = vector(*weights);
     const bool same =
         in.labels.size == in.pred_probs.rows && (!weights || in.weights.size == in.pred_probs.rows);
@@ -75,7 +82,7 @@ py::tuple counts_of(JointState state) {
                           taken<double>(std::move(counts.class_weights), {n}));
 }
 
-py::tuple confident_joint(const Labels& labels, const py::array& pred_probs,
+py::tuple confident_joint(const Labels& labels, const py::object& pred_probs,
                           const std::optional<Array<double>>& thresholds,
                           const std::string& collision, const Weights& weights, int64_t threads,
                           py::object progress) {
@@ -113,18 +120,18 @@ py::object calibrate_as(const Array<T>& counts, const Array<T>& class_totals) {
     return result.array;
 }
 
-Array<double> label_quality(const Labels& labels, const py::array& pred_probs,
-                            const std::string& method, bool adjust, int64_t threads,
-                            py::object progress) {
+py::object label_quality(const Labels& labels, const py::object& pred_probs,
+                         const std::string& method, bool adjust, int64_t threads,
+                         py::object progress) {
     const JointInput in = input_of(labels, pred_probs, {});
-    NewVector<double> quality(in.labels.size);
+    const NewResult quality(in.labels.size, in.device);
     PythonRun(threads, std::move(progress)).call([&](const Run& run) {
         DQCORE_BACKEND::label_quality(in, quality_of(method), adjust, quality.view, run);
     });
     return quality.array;
 }
 
-py::tuple confidences(const Labels& labels, const py::array& pred_probs, int64_t threads,
+py::tuple confidences(const Labels& labels, const py::object& pred_probs, int64_t threads,
                       py::object progress) {
     const JointInput in = input_of(labels, pred_probs, {});
     NewVector<double> confidence(in.labels.size), brier(in.labels.size);
@@ -163,7 +170,7 @@ py::tuple issues_of(Issues issues) {
         taken<int32_t>(std::move(issues.suggested), {n}), row_sums_of(issues.row_sums));
 }
 
-py::tuple label_issues(const Labels& labels, const py::array& pred_probs,
+py::tuple label_issues(const Labels& labels, const py::object& pred_probs,
                        const std::string& filter_by, const std::string& rank_by,
                        const std::optional<Array<int64_t>>& joint, const std::string& collision,
                        double frac_noise,

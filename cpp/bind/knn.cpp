@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
-#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -40,12 +39,21 @@ py::dict record_of(const KnnStats& stats) {
     return record;
 }
 
-py::tuple knn_graph(const Array<float>& features, int64_t k, const std::string& metric,
-                    const std::optional<Array<float>>& queries, int64_t threads,
-                    py::object progress, int64_t forced_head) {
-    KnnInput in{matrix(features), {}, k, metric_of(metric), forced_head};
-    if (queries) in.queries = matrix(*queries);
-    const int64_t rows = queries ? in.queries.rows : in.base.rows;
+// Rows on the host; of a device only their shape, and those in `on_device`.
+Matrix<const float> rows_of(const py::object& value, const cuda::DeviceMatrix*& on_device) {
+    on_device = device_matrix(value);
+    if (on_device) return shape_of(*on_device);
+    if (!py::isinstance<Array<float>>(value)) throw py::type_error("expected C-ordered float32");
+    return matrix(py::reinterpret_borrow<Array<float>>(value));
+}
+
+py::tuple knn_graph(const py::object& features, int64_t k, const std::string& metric,
+                    const py::object& queries, int64_t threads, py::object progress,
+                    int64_t forced_head) {
+    KnnInput in{{}, {}, k, metric_of(metric), forced_head};
+    in.base = rows_of(features, in.device_base);
+    if (!queries.is_none()) in.queries = rows_of(queries, in.device_queries);
+    const int64_t rows = queries.is_none() ? in.base.rows : in.queries.rows;
     NewMatrix<int32_t> indices(rows, k);
     NewMatrix<float> distances(rows, k);
     KnnStats stats;

@@ -22,6 +22,10 @@
 #include "base/view.h"
 #include "base/zeroed.h"
 
+namespace dqcore::cuda {
+struct DeviceMatrix;
+}  // namespace dqcore::cuda
+
 namespace dqcore {
 
 inline constexpr double kTolerance = 1e-6;
@@ -34,6 +38,8 @@ struct JointInput {
     Vector<const int32_t> labels;  // (n,) in [0, n_classes)
     StridedMatrix pred_probs;      // (n, n_classes)
     Vector<const double> weights;  // (n,), or no data: every row weighs 1
+    // Where the rows are on a device, which its backend alone reads: pred_probs then has a shape but no data.
+    const cuda::DeviceMatrix* device = nullptr;
 };
 
 // Rows whose sum (float64, class by class) is off 1 by more than kRowSumTolerance.

@@ -102,15 +102,18 @@ std::vector<std::vector<ClassRow>> rest_of(const JointInput& in, const IssueRows
 }  // namespace
 
 void select_best(IssueState& state, const JointInput& in,
-                 const std::vector<std::vector<ClassRow>>& others, const Run& run) {
+                 const std::vector<std::vector<ClassRow>>& others, const Run& run,
+                 const BringRows& bring) {
     const size_t n_classes = state.plan.thresholds.size();
     std::vector<uint8_t> wants_rest(n_classes);
     with_type(in.pred_probs, [&](auto type) {
         using T = decltype(type);
+        if (bring) bring(others);
         offer_classes<T>(state, in, RowsByClass(n_classes, others, run), kAll, wants_rest, run);
         if (std::find(wants_rest.begin(), wants_rest.end(), 1) == wants_rest.end()) return;
-        const RowsByClass rest(n_classes, rest_of(in, state.pieces[0], wants_rest, run), run);
-        offer_classes<T>(state, in, rest, 0.0, wants_rest, run);
+        const auto rest = rest_of(in, state.pieces[0], wants_rest, run);
+        if (bring) bring(rest);
+        offer_classes<T>(state, in, RowsByClass(n_classes, rest, run), 0.0, wants_rest, run);
     });
 }
 

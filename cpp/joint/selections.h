@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/parallel.h"
@@ -17,8 +18,11 @@ struct ClassRow {
 };
 
 // Adds to `state` the best rows of `in` for each selection of its plan. `others` are the rows whose argmax is not the
-// given class, in any order; `state` has one piece, the rows of `in`, with their argmax.
+// given class, in any order; `state` has one piece, the rows of `in`, with their argmax. `bring`, where there is one, is
+// called with rows before any of them is read.
+using BringRows = std::function<void(const std::vector<std::vector<ClassRow>>&)>;
 void select_best(IssueState& state, const JointInput& in,
-                 const std::vector<std::vector<ClassRow>>& others, const Run& run);
+                 const std::vector<std::vector<ClassRow>>& others, const Run& run,
+                 const BringRows& bring = {});
 
 }  // namespace dqcore::joint

@@ -32,6 +32,10 @@
 #include "base/parallel.h"
 #include "base/view.h"
 
+namespace dqcore::cuda {
+struct DeviceMatrix;
+}  // namespace dqcore::cuda
+
 namespace dqcore {
 
 enum class Metric : uint8_t { kEuclidean, kCosine };
@@ -42,6 +46,9 @@ struct KnnInput {
     int64_t k = 0;
     Metric metric = Metric::kEuclidean;
     int64_t forced_head = 0;  // for tests: plan.h
+    // Where rows are on a device, which its backend alone reads and checks: in their places.
+    const cuda::DeviceMatrix* device_base = nullptr;
+    const cuda::DeviceMatrix* device_queries = nullptr;
 };
 
 class Room;

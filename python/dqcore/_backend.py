@@ -10,6 +10,7 @@ import importlib
 from types import ModuleType
 
 from . import _check
+from ._foreign import on_device
 
 _MODULES = {"cpu": "dqcore._cpu", "cuda": "dqcore._cuda", "reference": "dqcore.reference"}
 
@@ -23,18 +24,6 @@ class BackendError(RuntimeError):
 
 class NoKernelError(BackendError, AttributeError):
     """The backend runs here but has no such function."""
-
-
-def on_device(array: object) -> bool:
-    """Return whether `array` lives on a CUDA device."""
-    if hasattr(array, "__cuda_array_interface__"):
-        return True
-    device = getattr(array, "__dlpack_device__", None)
-    try:
-        return device is not None and device()[0] == 2  # kDLCUDA
-    except (TypeError, ValueError, RuntimeError, BufferError):
-        # Some refuse to tell of what they could not hand over, such as an Arrow array with gaps.
-        return False
 
 
 def load(backend: str, *arrays: object) -> ModuleType:

@@ -140,9 +140,9 @@ def array(name: str, value: object, ndim: int, want: str) -> NDArray[Any]:
         raise TypeError(f"{name} is a numpy.matrix; want {want}; pass numpy.asarray({name})")
     if isinstance(value, str | bytes | dict | set) or value is None:
         raise TypeError(f"{name} must be {want}, got {type(value).__name__}")
-    if hasattr(value, "__cuda_array_interface__"):
+    if _foreign.on_device(value):
         raise TypeError(
-            f"{name} is on a device, and arrays are read from the host alone: bring it there, "
+            f"{name} is on a device, and is read from the host alone here: bring it there, "
             f"with {name}.get() (CuPy) or {name}.cpu() (torch)"
         )
     try:

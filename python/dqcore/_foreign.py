@@ -15,6 +15,30 @@ from numpy.typing import NDArray
 Foreign = Any  # an object of another library, known by its attributes
 
 
+_CUDA = (2, 13)  # of DLPack's device types: CUDA, and memory that it manages
+
+
+def on_device(array: Foreign) -> bool:
+    """Return whether `array` lives on a CUDA device."""
+    try:
+        device = getattr(array, "__dlpack_device__", None)
+        if device is not None and device()[0] in _CUDA:
+            return True
+        return hasattr(array, "__cuda_array_interface__")
+    except (TypeError, ValueError, RuntimeError, BufferError, IndexError):
+        # Some refuse to tell of what they could not hand over, such as an Arrow array with gaps.
+        return False
+
+
+def detached(value: Foreign) -> Foreign:
+    """Return a tensor without its history, which it does not hand over with it; anything else as it is."""
+    return value.detach() if _is_tensor(value) else value
+
+
+def _is_tensor(value: Foreign) -> bool:
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach")
+
+
 def arrow() -> Any:  # noqa: ANN401
     """Return pyarrow, or raise an ImportError that says how to get it."""
     try:
@@ -26,7 +50,7 @@ def arrow() -> Any:  # noqa: ANN401
 
 def readable(name: str, value: Foreign, ndim: int, want: str) -> Foreign:
     """Return `value` in a form that `numpy.asarray` reads as an array of `ndim` dimensions, or as it is."""
-    if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
+    if _is_tensor(value):
         return _tensor(value)
     capsule = hasattr(value, "__arrow_c_array__") or hasattr(value, "__arrow_c_stream__")
     if capsule and not hasattr(value, "__array__"):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _backend, _check, joint_passes, sources
+from . import _backend, _check, _device, joint_passes, sources
 from .checkpoint import Checkpoint, stamp, version
 from .joint_options import (
     COLLISIONS,
@@ -51,7 +51,9 @@ def confident_joint(
         Given labels, or the path of a file that holds them.
     pred_probs : (n, n_classes) float16, float32 or float64
         Out-of-sample predicted probabilities, in any memory layout; not copied. Or a path or a `Source`, read in
-        blocks: they need not fit in memory.
+        blocks: they need not fit in memory. Or on a CUDA device, bfloat16 too, and read there with backend "auto" or
+        "cuda": what tells of itself by DLPack or `__cuda_array_interface__`, as CuPy's and PyTorch's arrays do. Labels
+        and weights on a device are brought to the host.
     thresholds : (n_classes,) numbers, optional
         Thresholds to use instead of the classes' means.
     collision : {"argmax", "confident"}
@@ -113,6 +115,11 @@ def confident_joint(
     array([0.85, 0.55])
     """
     module = _backend.load(backend, labels, pred_probs)
+    labels, weights = (
+        _device.column(module, "labels", labels),
+        _device.column(module, "weights", weights),
+    )
+    pred_probs = _device.matrix(module, "pred_probs", pred_probs)
     y, p, names = rows_inputs(labels, pred_probs, class_names)
     t = None if thresholds is None else threshold_values("thresholds", thresholds, p.shape[1])
     _check.choice("collision", collision, COLLISIONS)
@@ -209,7 +216,8 @@ def label_quality(
     Returns
     -------
     (n,) float64
-        Higher is better; in [0, 1] for probabilities in [0, 1].
+        Higher is better; in [0, 1] for probabilities in [0, 1]. Where `pred_probs` is on a device, an array there, of
+        the same library.
 
     Raises
     ------
@@ -230,14 +238,15 @@ def label_quality(
     array([0.75, 0.25])
     """
     module = _backend.load(backend, labels, pred_probs)
-    y, p, _ = inputs(labels, pred_probs, class_names)
+    labels = _device.column(module, "labels", labels)
+    y, p, _ = inputs(labels, _device.matrix(module, "pred_probs", pred_probs), class_names)
     _check.choice("method", method, QUALITIES)
     check_adjust("method", method, _check.flag("adjust", adjust))
     threads, progress = _check.run_options(threads, progress)
     result: NDArray[np.float64] = module.label_quality(
         y, p, method=method, adjust=adjust, threads=threads, progress=progress
     )
-    return result
+    return _device.as_given(pred_probs, result)  # type: ignore[no-any-return]
 
 
 def label_issues(
@@ -323,6 +332,8 @@ def label_issues(
     'cat'
     """
     module = _backend.load(backend, labels, pred_probs)
+    labels = _device.column(module, "labels", labels)
+    pred_probs = _device.matrix(module, "pred_probs", pred_probs)
     y, p, names = rows_inputs(labels, pred_probs, class_names)
     options = issue_options(
         p.shape[1],

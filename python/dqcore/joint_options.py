@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check, sources
+from . import _check, _device, sources
 from .joint_results import ConfidentJoint
 
 COLLISIONS = ("argmax", "confident")
@@ -28,7 +28,10 @@ def inputs(
     labels: object, pred_probs: object, class_names: object = None, name: str = "pred_probs"
 ) -> tuple[NDArray[np.int32], NDArray[Any], tuple[str, ...] | None]:
     """Return codes, probabilities and names of the classes; `name` is what the caller calls the probabilities."""
-    p = _check.pred_probs(name, pred_probs)
+    if _device.is_read(pred_probs):
+        p = _device.pred_probs(name, pred_probs)
+    else:
+        p = _check.pred_probs(name, pred_probs)
     class_names = _check.named_classes(pred_probs, labels, class_names)
     codes, names = _check.encode_labels("labels", labels, class_names, p.shape[1], counted_by=name)
     _check.same_length("labels", len(codes), name, len(p))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _backend, _check, knn_files, sources
+from . import _backend, _check, _device, knn_files, sources
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -200,6 +200,12 @@ def _check_neighbours(
     return i.astype(np.int32), rounded
 
 
+def _features(module: Any, name: str, value: Any) -> Any:  # noqa: ANN401
+    """Return checked features: an array, or where they are on a device what `module` reads there."""
+    value = _device.matrix(module, name, value)
+    return _device.features(name, value) if _device.is_read(value) else _check.features(name, value)
+
+
 def knn_graph(
     features: ArrayLike,
     k: int = 10,
@@ -221,7 +227,8 @@ def knn_graph(
     ----------
     features : (n, d) array_like
         Finite numbers, each rounded once to float32. Or a path or a `Source`, read into memory but for what
-        `memory_limit` says; so `queries`.
+        `memory_limit` says; so `queries`. Floats on a CUDA device, as for `confident_joint`, are read there with backend
+        "auto" or "cuda"; the graph is on the host.
     k : int
         Neighbours of each row, 1 <= k < n (1 <= k <= n with `queries`).
     metric : {"euclidean", "cosine"}
@@ -274,19 +281,20 @@ def knn_graph(
     if limit is not None:
         return _within(limit, features, k, metric, queries, backend, threads, progress)
     features, queries = sources.loaded("features", features), sources.loaded("queries", queries)
-    x = _check.features("features", features)
+    module = _backend.load(backend, features, queries)
+    x = _features(module, "features", features)
     _check.choice("metric", metric, METRICS)
     threads, progress = _check.run_options(threads, progress)
     n = len(x)
     q = None
     if queries is not None:
-        q = _check.features("queries", queries)
+        q = _features(module, "queries", queries)
         if q.shape[1] != x.shape[1]:
             raise ValueError(
                 f"queries have {q.shape[1]} columns but features {x.shape[1]}; they must be equal"
             )
     k = _check_k(k, n, q is None)
-    indices, distances, _, *stats = _backend.load(backend, features, queries).knn_graph(
+    indices, distances, _, *stats = module.knn_graph(
         x, k, metric=metric, queries=q, threads=threads, progress=progress
     )
     return KnnGraph(indices, distances, metric, n, q is None, *stats)
@@ -452,11 +460,13 @@ def knn_disagreement(
     only = _check.flag("labelled_only", labelled_only)
     classes = None if n_classes is None else _check.integer("n_classes", n_classes, 1, 2**31 - 1)
     threads, progress = _check.run_options(threads, progress)
+    module = _backend.load(backend, labels)
+    labels = _device.column(module, "labels", labels)
     y = _check.labels("labels", labels, classes, unlabelled=True, counted_by="n_classes")
     _check.same_length("labels", len(y), "graph", len(graph))
     if classes is None:
         classes = max(1, int(y.max(initial=0)) + 1)
-    result = _backend.load(backend, labels).knn_disagreement(
+    result = module.knn_disagreement(
         y,
         graph,
         weights=weights,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import _backend, _check, sources
+from . import _backend, _check, _device, sources
 from ._slice_counts import (
     Counting,
     check_weighted,
@@ -66,7 +66,8 @@ def slice_errors(
         Categories of each row: whole numbers from 0, strings, bools or categoricals; -1, None or
         NaN for missing. A row takes no part in the slices of a column where it is missing. The
         columns of an array are named "0", "1", ... Each, like `errors`, may be a path or a `Source`, read into memory;
-        `SliceState` counts what does not fit there.
+        `SliceState` counts what does not fit there. With backend "cuda" (or "auto" and `errors` on a CUDA device) what is
+        on a device is brought to the host to be encoded.
     max_level : int
         Most columns in one crossing.
     min_support : int or None
@@ -119,8 +120,9 @@ def slice_errors(
     >>> table[0].error_rate
     1.0
     """
-    errors, columns = sources.loaded("errors", errors), _loaded(columns)
-    checked = encoded(columns, missing)
+    module = _backend.load(backend, errors)
+    errors = _device.column(module, "errors", sources.loaded("errors", errors))
+    checked = encoded(_device.columns(module, "columns", _loaded(columns)), missing)
     most = loss_bound(max_abs_error)
     values, largest = error_values(errors, most)
     _check.same_length(
@@ -128,13 +130,13 @@ def slice_errors(
     )
     level = most_level(max_level, [c.name for c in checked], [c.n_categories for c in checked])
     support = least_rows(min_support, len(values))
-    row_weight = row_weights(weights, len(values))
+    row_weight = row_weights(_device.column(module, "weights", weights), len(values))
     if row_weight is not None:
         check_weighted(largest, most)
     level_of_confidence = confidence_level(confidence)
     count, report = _check.run_options(threads, progress)
     counting = Counting(
-        _backend.load(backend, errors).slice_errors,
+        module.slice_errors,
         [column.codes for column in checked],
         [column.n_categories for column in checked],
         {"max_level": level, "min_support": support, "threads": count, "progress": report},

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _backend, _check, _columns, sources
+from .. import _check, _columns, _foreign, sources
 from ..bootstrap import enough_replicates
 from ..checkpoint import Checkpoint, kept, stamp, version
 from ..knn import METRICS, KnnGraph, knn_disagreement, knn_graph
@@ -136,7 +136,7 @@ def audit(
         replicates = enough_replicates(replicates, findings.CONFIDENCE)
     _check.run_options(threads, progress)
     if features is not None:
-        if not _backend.on_device(features):
+        if not _foreign.on_device(features):
             features = _check.features("features", features)  # once, whatever they come as
         metric = _metric(metric, features)
     run: dict[str, Any] = {"backend": backend, "threads": threads, "progress": progress}
