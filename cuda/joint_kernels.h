@@ -176,13 +176,11 @@ struct FirstWorstSum {
     template <class Ex>
     DQCORE_DEVICE void run(Ex& ex) const {
         const uint64_t worst = rows.faults[kWorstSum];
-        const int64_t step = int64_t{ex.blocks()} * kThreads;
-        for (int64_t row = int64_t{ex.block()} * kThreads + ex.thread(); row < rows.n;
-             row += step) {
+        each_index(ex, kThreads, rows.n, [&](int64_t row) {
             const double off = rows.exact_sum(row) - 1.0;
             if (bits_as<uint64_t>(off < 0.0 ? -off : off) == worst)
                 ex.atomic_min(rows.faults, kWorstRow, static_cast<uint64_t>(row));
-        }
+        });
     }
 };
 
@@ -319,14 +317,12 @@ struct ScoreRows {
 
     template <class Ex>
     DQCORE_DEVICE void run(Ex& ex) const {
-        const int64_t step = int64_t{ex.blocks()} * kThreads;
-        for (int64_t row = int64_t{ex.block()} * kThreads + ex.thread(); row < rows.n;
-             row += step) {
+        each_index(ex, kThreads, rows.n, [&](int64_t row) {
             const int64_t label = rows.label(row);
-            if (!rows.is_label(ex, row, label)) continue;
+            if (!rows.is_label(ex, row, label)) return;
             if (quality.size() > 0) quality.set(row, score(rows, row, label));
             if (brier.size() > 0) brier.set(row, brier_of(row, label));
-        }
+        });
     }
 
 private:
@@ -351,15 +347,13 @@ struct GivenRows {
 
     template <class Ex>
     DQCORE_DEVICE void run(Ex& ex) const {
-        const int64_t step = int64_t{ex.blocks()} * kThreads;
-        for (int64_t row = int64_t{ex.block()} * kThreads + ex.thread(); row < rows.n;
-             row += step) {
+        each_index(ex, kThreads, rows.n, [&](int64_t row) {
             const int64_t label = rows.label(row);
-            if (!rows.is_label(ex, row, label)) continue;
+            if (!rows.is_label(ex, row, label)) return;
             const auto v = rows.at(row, label);
             rows.is_probability(ex, row, label, v);
             quality.set(row, static_cast<double>(v));
-        }
+        });
     }
 };
 

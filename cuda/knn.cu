@@ -6,6 +6,7 @@
 #include "cuda/filter_error.h"
 #include "cuda/knn_error.h"
 #include "cuda/knn_graph.h"
+#include "cuda/knn_votes.h"
 
 namespace dqcore::cuda {
 
@@ -16,6 +17,13 @@ KnnStats knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {
             " but features on device " + std::to_string(in.device_base->device));
     Device device({in.device_base, in.device_queries});
     return knn_graph(device, in, out, {}, run);
+}
+
+void knn_disagreement(const DisagreementInput& in, const DisagreementOutput& out, const Run& run) {
+    check_neighbours(in.indices.cols);
+    if (in.labels.size == 0) return;
+    Device device;
+    knn_disagreement(device, in, out, run);
 }
 
 double largest_filter_error(Matrix<const float> x, Metric metric) {

@@ -282,14 +282,19 @@ private:
     Join join_{};
 };
 
+[[noreturn]] inline void refuse_above(const char* what, int64_t value, int64_t most) {
+    throw std::invalid_argument(std::string(what) + " = " + std::to_string(value) +
+                                ": the CUDA backend takes at most " + std::to_string(most));
+}
+
+inline void check_neighbours(int64_t k) {
+    if (k > kMostNeighbours) refuse_above("k", k, kMostNeighbours);
+}
+
 // What every graph checks: callers have checked the rest (knn.h).
 inline void check_knn(int64_t d, int64_t k) {
-    const auto refuse = [](const char* what, int64_t value, int64_t most) {
-        throw std::invalid_argument(std::string(what) + " = " + std::to_string(value) +
-                                    ": the CUDA backend takes at most " + std::to_string(most));
-    };
-    if (k > kMostNeighbours) refuse("k", k, kMostNeighbours);
-    if (d > kMostDims) refuse("features.shape[1]", d, kMostDims);
+    check_neighbours(k);
+    if (d > kMostDims) refuse_above("features.shape[1]", d, kMostDims);
 }
 
 // The frame of `base`, and of `queries` where there are any. `centre` is its memory.

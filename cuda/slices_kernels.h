@@ -30,8 +30,7 @@ struct ReadCodes {
 
     template <class Ex>
     DQCORE_DEVICE void run(Ex& ex) const {
-        const int64_t step = int64_t{ex.blocks()} * kThreads;
-        for (int64_t i = int64_t{ex.block()} * kThreads + ex.thread(); i < n; i += step) {
+        each_index(ex, kThreads, n, [&](int64_t i) {
             const T value = raw[i];
             bool inside;
             if constexpr (std::is_signed_v<T>)
@@ -40,7 +39,7 @@ struct ReadCodes {
                 inside = uint64_t{value} < static_cast<uint64_t>(n_categories);
             codes.set(i, inside ? static_cast<uint32_t>(value) + 1u : 0u);
             if (!inside) ex.atomic_min(faults, kFaultBlock, static_cast<uint64_t>(i / kFaultRows));
-        }
+        });
     }
 };
 
@@ -59,8 +58,7 @@ struct ReadErrors {
 
     template <class Ex>
     DQCORE_DEVICE void run(Ex& ex) const {
-        const int64_t step = int64_t{ex.blocks()} * kThreads;
-        for (int64_t i = int64_t{ex.block()} * kThreads + ex.thread(); i < n; i += step) {
+        each_index(ex, kThreads, n, [&](int64_t i) {
             const T value = raw[i];
             const auto error = static_cast<double>(value);
             bool right = error >= 0.0 && error <= most;
@@ -73,7 +71,7 @@ struct ReadErrors {
             flags.set(i, error == 1.0 ? 1 : 0);
             if (!right) ex.atomic_min(faults, kFaultBlock, static_cast<uint64_t>(i / kFaultRows));
             if (right && error != 0.0 && error != 1.0) ex.atomic_max(faults, kLosses, uint64_t{1});
-        }
+        });
     }
 };
 
@@ -184,16 +182,14 @@ struct CountLosses {
 
     template <class Ex>
     DQCORE_DEVICE void run(Ex& ex) const {
-        const int64_t step = int64_t{ex.blocks()} * kThreads;
         const int64_t copy = ex.block() % copies * n_cells;
-        for (int64_t row = int64_t{ex.block()} * kThreads + ex.thread(); row < rows.n;
-             row += step) {
+        each_index(ex, kThreads, rows.n, [&](int64_t row) {
             for (int32_t t = 0; t < n_tables; ++t) {
                 const SliceTable table = rows.tables[t];
                 const int64_t cell = copy + table.first_cell + rows.cell(table, row);
                 add(ex, cell * kLossWords, units[row], errors[row]);
             }
-        }
+        });
     }
 
 private:

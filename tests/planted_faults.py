@@ -1243,6 +1243,50 @@ FAULTS = [
         "tests/test_cuda_executor.py",
     ),
     Fault(
+        "device arrays: no word to the producer's stream",
+        "cuda/host_device.h",
+        "if (m && m->stream != 0) waited_for().push_back(m->stream);",
+        "if (m && m->stream > 99) waited_for().push_back(m->stream);",
+        "tests/test_device_arrays.py::test_the_joint_room_reads_them_where_they_are",
+    ),
+    Fault(
+        "device arrays: the end of an array is not looked at",
+        "cpp/bind/device_array.cpp",
+        "last = cuda::device_of(lowest() + bytes_ - 1)",
+        "last = first",
+        "tests/test_device_arrays.py::test_hostile_interfaces_are_refused",
+    ),
+    Fault(
+        "device arrays: strides that overflow",
+        "cpp/bind/device_array.cpp",
+        "if (__builtin_mul_overflow(said_.strides[i], said_.shape[i] - 1, &reach)) too_large();",
+        "reach = said_.strides[i] * (said_.shape[i] - 1);",
+        "tests/test_device_arrays.py::test_hostile_interfaces_are_refused",
+    ),
+    Fault(
+        "cuda joint: rows that go back to the host begin at the wrong one",
+        "cuda/joint.cu",
+        "values_.data() + rows[i] * m_.cols",
+        "values_.data() + rows[0] * m_.cols",
+        "tests/test_device_arrays.py::test_every_filter_and_score",
+    ),
+    Fault(
+        "cuda knn: votes are added lane by lane",
+        "cuda/knn_votes.h",
+        "                if (voter[t] == c && (!weighty || weight[t] > 0.0))\n"
+        "                    votes += weighty ? weight[t] : 1.0;",
+        "                if (voter[k - 1 - t] == c && (!weighty || weight[k - 1 - t] > 0.0))\n"
+        "                    votes += weighty ? weight[k - 1 - t] : 1.0;",
+        "tests/test_cuda_emulated_knn.py::test_disagreement",
+    ),
+    Fault(
+        "cuda knn: no barrier before the votes are read",
+        "cuda/knn_votes.h",
+        "            ++classes;\n        }\n        ex.sync_warp();\n",
+        "            ++classes;\n        }\n",
+        "tests/test_cuda_emulated_knn.py::test_disagreement",
+    ),
+    Fault(
         "cuda knn: no barrier in the main loop",
         "cuda/knn_filter.h",
         "            wait<kRing - 2>(ex);\n            ex.sync();\n",

@@ -1,5 +1,6 @@
 """The CUDA backend's neighbours on the CPU's executor: the bits of the reference, whatever the data does to the filter."""
 
+import dqcore as dq
 import numpy as np
 import pytest
 from dqcore import reference
@@ -11,12 +12,17 @@ def rows(rng, n, d, scale=1.0):
     return (scale * rng.normal(size=(n, d))).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def usual_device():
+    """What a test sets, it sets for itself."""
+    yield
+    _emulated.set_device()
+
+
 @pytest.fixture
 def backwards():
     """Blocks and threads in the opposite order."""
     _emulated.set_device(backwards=True)
-    yield
-    _emulated.set_device()
 
 
 def emulated(x, k, metric="euclidean", queries=None, progress=None):
@@ -176,3 +182,42 @@ def test_what_the_kernels_cannot_take_is_refused(rng):
         emulated(rows(rng, 1030, 1), 1025)
     with pytest.raises(ValueError, match=r"features.shape\[1\] = 65537"):
         emulated(rows(rng, 3, 65537), 1)
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance", "gaussian", "similarity"])
+@pytest.mark.parametrize(("n", "classes", "k"), [(60, 4, 9), (40, 1, 1), (70, 50, 40)])
+def test_disagreement(rng, n, classes, k, weights):
+    """Votes of rows with ties, equal rows, a class of one row and rows without labels; in pieces too."""
+    x = rng.integers(-2, 3, (n, 3)).astype(np.float32)
+    graph = dq.knn_graph(x, k, metric="cosine" if weights == "similarity" else "euclidean")
+    labels = rng.integers(-1, classes, n).astype(np.int32)
+    for balanced, only in ((False, False), (True, False), (False, True)):
+        options = {"weights": weights, "class_balanced": balanced, "labelled_only": only}
+        options["n_classes"] = classes
+        want = reference.knn_disagreement(labels, graph, **options)
+        for free_bytes in (1 << 20, 45_000):
+            _emulated.set_device(backwards=balanced, free_bytes=free_bytes)
+            got = _emulated.knn_disagreement(labels, graph, threads=1, progress=None, **options)
+            for a, b in zip(got, want, strict=True):
+                assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_disagreement_of_too_many_neighbours_is_refused():
+    graph = dq.KnnGraph(np.zeros((2, 1025), np.int32), np.zeros((2, 1025), np.float32), "cosine", 2)
+    with pytest.raises(ValueError, match="k = 1025: the CUDA backend takes at most 1024"):
+        _emulated.knn_disagreement(
+            np.zeros(2, np.int32),
+            graph,
+            weights="uniform",
+            class_balanced=False,
+            labelled_only=False,
+            n_classes=1,
+            threads=1,
+            progress=None,
+        )
+
+
+def test_a_graph_that_does_not_fit_is_a_memory_error_with_sizes(rng):
+    _emulated.set_device(free_bytes=100_000)
+    with pytest.raises(MemoryError, match=r"of \d+ bytes failed: \d+ of 100000 bytes are free"):
+        emulated(rows(rng, 300, 100), 3)

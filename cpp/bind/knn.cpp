@@ -81,7 +81,7 @@ py::tuple knn_disagreement(const Array<int32_t>& labels, const py::object& graph
     NewMatrix<int64_t> confusion(n_classes, n_classes);
     std::fill_n(confusion.view.data, n_classes * n_classes, int64_t{0});
     PythonRun(threads, std::move(progress)).call([&](const Run& run) {
-        cpu::knn_disagreement(
+        DQCORE_BACKEND::knn_disagreement(
             in, {score.view, suggested.view, margin.view, entropy.view, flags.view, confusion.view},
             run);
     });
@@ -157,13 +157,13 @@ void knn(py::module_& m) {
     m.def("knn_graph", &knn_graph, py::arg("features").noconvert(), py::arg("k"), py::kw_only(),
           py::arg("metric"), py::arg("queries").noconvert(), py::arg("threads"),
           py::arg("progress"), py::arg("forced_head") = 0);
+    m.def("knn_disagreement", &knn_disagreement, py::arg("labels").noconvert(), py::arg("graph"),
+          py::kw_only(), py::arg("weights"), py::arg("class_balanced"), py::arg("labelled_only"),
+          py::arg("n_classes"), py::arg("threads"), py::arg("progress"));
 }
 
 // What no device has a kernel for.
 void knn_on_cpu(py::module_& m) {
-    m.def("knn_disagreement", &knn_disagreement, py::arg("labels").noconvert(), py::arg("graph"),
-          py::kw_only(), py::arg("weights"), py::arg("class_balanced"), py::arg("labelled_only"),
-          py::arg("n_classes"), py::arg("threads"), py::arg("progress"));
     m.def("knn_graph_spilled", &knn_graph_spilled, py::arg("file"), py::arg("n"), py::arg("d"),
           py::arg("k"), py::kw_only(), py::arg("metric"), py::arg("limit"), py::arg("threads"),
           py::arg("progress"), py::arg("forced_head") = 0);

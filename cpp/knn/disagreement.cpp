@@ -8,6 +8,7 @@
 
 #include "base/elementary.h"
 #include "knn/knn.h"
+#include "knn/votes.h"
 
 namespace dqcore {
 namespace {
@@ -22,21 +23,6 @@ struct Voter {
     int32_t label;
     double weight;
 };
-
-double weight_of(double distance, double sigma, Weights weights) {
-    switch (weights) {
-        case Weights::kUniform:
-            return 1.0;
-        case Weights::kDistance:
-            return 1.0 / (distance + 1e-12);
-        case Weights::kSimilarity:
-            return 1.0 - distance;
-        case Weights::kGaussian:
-            break;
-    }
-    if (sigma == 0.0) return 1.0;
-    return exp_same_bits(-(distance * distance) / (2.0 * (sigma * sigma)));
-}
 
 class Votes {
 public:
@@ -91,7 +77,7 @@ private:
         }
         bool any = false;
         for (Voter& v : voters_) {
-            v.weight = weight_of(v.weight, sigma, in_.weights);
+            v.weight = vote_weight(v.weight, sigma, in_.weights);
             any = any || v.weight > 0.0;
         }
         if (any || voters_.empty()) return;

@@ -108,6 +108,9 @@ namespace DQCORE_BACKEND {
 
 KnnStats knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run);
 
+// Throws std::invalid_argument where a label or an index is out of range at the moment it is read.
+void knn_disagreement(const DisagreementInput& in, const DisagreementOutput& out, const Run& run);
+
 }  // namespace DQCORE_BACKEND
 
 namespace cpu {
@@ -122,9 +125,6 @@ KnnStats knn_graph_spilled(const KnnInput& in, const KnnSpill& spill, const KnnO
 int64_t knn_room_bytes(int64_t n, int64_t d, int64_t k);
 int64_t knn_least_bytes(int64_t n, int64_t k);
 int64_t knn_most_bytes(int64_t n, int64_t d, int64_t k);
-
-// Throws std::invalid_argument where a label or an index is out of range at the moment it is read.
-void knn_disagreement(const DisagreementInput& in, const DisagreementOutput& out, const Run& run);
 
 }  // namespace cpu
 }  // namespace dqcore
