@@ -147,7 +147,7 @@ def audit(
     checkpoint = None
     if resume is not None:
         for name, value in (("features", features), ("pred_probs", pred_probs)):
-            if value is not None and _backend.on_device(value):
+            if value is not None and _foreign.on_device(value):
                 raise ValueError(f"resume: {name} must be in memory, not on a device")
         call = {
             "function": "audit",
