@@ -21,7 +21,6 @@ void joint_states(py::module_&);
 void joint_stream(py::module_&);
 void slices(py::module_&);
 void slice_states(py::module_&);
-namespace {}  // namespace
 
 // No array is on a device of the CPU's.
 const cuda::DeviceMatrix* device_matrix(const py::object&) { return nullptr; }
