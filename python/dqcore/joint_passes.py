@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -400,7 +399,9 @@ def _kept_issues(rows: Rows, like: Any) -> tuple[NDArray[np.int64], RowSums, Col
         sums = found["off"], found["worst"], float.fromhex(found["sum"])
         return found["i"], sums, columns
 
-    return kept(rows.checkpoint, "issues", compute, pack, unpack)  # type: ignore[no-any-return]
+    result: tuple[NDArray[np.int64], RowSums, Columns]
+    result = kept(rows.checkpoint, "issues", compute, pack, unpack)
+    return result
 
 
 def _all_issues(rows: Rows, like: Any) -> tuple[Any, Columns]:  # noqa: ANN401
@@ -463,20 +464,13 @@ def label_issues(
 def _tell_bad_values(rows: Rows) -> None:
     """Raise for all bad values, as the kernels do for an array: the first by row and class, and how many there are."""
 
-    def look(found: list[Any], begin: int, _: int, p: NDArray[Any]) -> None:
+    def bad(_: int, p: NDArray[Any]) -> NDArray[np.bool_]:
         wide = p.astype(np.float64)
-        bad = ~((wide >= -_TOLERANCE) & (wide <= 1.0 + _TOLERANCE))
-        if not bad.any():
-            return
-        row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
-        found.append((begin + int(row), int(column), p[row, column], int(np.count_nonzero(bad))))
+        return ~((wide >= -_TOLERANCE) & (wide <= 1.0 + _TOLERANCE))
 
-    found = sorted(itertools.chain(*rows.passes.over("values", list, look)))
-    if not found:
+    if (found := rows.passes.first_bad("values", bad)) is None:
         return
-    row, column, value, _ = found[0]
-    count = sum(entry[3] for entry in found)
-    entries = "1 such entry" if count == 1 else f"{count} such entries"
+    row, column, value, entries = found
     raise ValueError(
         f"pred_probs must be probabilities in [0, 1] (within 1e-6): row {row}, column {column} is "
         f"{_shortest(value)} ({entries})"

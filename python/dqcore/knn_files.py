@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from . import _backend, _check
 from .passes import Passes
-from .sources import ArrayRows, Source, found
+from .sources import ArrayRows, Source
+from .sources import found as found_source
 
 _WANT = "an (n, d) array of finite numbers"
 _PIECE_BYTES = (
@@ -20,14 +21,10 @@ _PIECE_BYTES = (
 )  # of a write: the file's cache then holds no larger pieces, which would be mapped whole
 _MOST_READERS = 2  # whatever the threads: they only copy
 
-_Bad = tuple[
-    int, int, Any, int
-]  # row, column and value of the first in a block; how many are there
-
 
 def source_of(features: object) -> Source:
     """Return `features` as rows that can be read in blocks, their values unchecked."""
-    source = found("features", features)
+    source = found_source("features", features)
     if source is None:
         source = ArrayRows(_check.array("features", features, 2, _WANT))
     if len(source.shape) != 2:
@@ -110,26 +107,17 @@ def _fill(file: int, source: Source, limit: int, threads: int, progress: _check.
     """Write all rows as float32 to the beginning of the file; an error where some are not finite."""
     row_bytes = 4 * source.shape[1]
 
-    def copy(bad: list[_Bad], begin: int, _: int, rows: NDArray[Any]) -> None:
+    def copy(begin: int, rows: NDArray[Any]) -> NDArray[np.bool_]:
         with np.errstate(over="ignore"):
             block = _check.contiguous(rows, np.float32)
-        finite = np.isfinite(block)
-        if not finite.all():
-            row, column = np.unravel_index(int(np.argmin(finite)), finite.shape)
-            count = int(np.count_nonzero(~finite))
-            bad.append((begin + int(row), int(column), rows[row, column], count))
-        _write(file, memoryview(block.reshape(-1).view(np.uint8)), begin * row_bytes)  # type: ignore[arg-type]
+        _write(file, block.reshape(-1).view(np.uint8).data, begin * row_bytes)
+        bad: NDArray[np.bool_] = ~np.isfinite(block)
+        return bad
 
     readers = min(_backend.load("cpu").threads(threads), _MOST_READERS)
-    passes = Passes(source, limit, readers, progress)
-    bad = sorted(
-        (entry for state in passes.over("read", list, copy) for entry in state),
-        key=lambda entry: entry[0],
-    )
-    if bad:
-        row, column, value, _ = bad[0]
-        count = sum(entry[3] for entry in bad)
-        entries = "1 such entry" if count == 1 else f"{count} such entries"
+    found = Passes(source, limit, readers, progress).first_bad("read", copy)
+    if found is not None:
+        row, column, value, entries = found
         raise ValueError(
             f"features must be {_WANT} within float32's range: row {row}, column {column} is "
             f"{_check.shown(value)} ({entries})"

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from . import _check
@@ -113,6 +114,29 @@ class Passes:
             raise shared.error
         self._tell(stage, shared.done, last - first)
         return states
+
+    def first_bad(
+        self, stage: str, bad: Callable[[int, NDArray[Any]], NDArray[np.bool_]]
+    ) -> tuple[int, int, Any, str] | None:
+        """Return row, column and value of the first bad entry and in words how many there are; None where there is none.
+
+        `bad(begin, rows)` tells which entries of a block are.
+        """
+
+        def look(found: list[tuple[int, int, Any, int]], begin: int, _: int, rows: Any) -> None:  # noqa: ANN401
+            mask = bad(begin, rows)
+            if not mask.any():
+                return
+            row, column = np.unravel_index(int(np.argmax(mask)), mask.shape)
+            count = int(np.count_nonzero(mask))
+            found.append((begin + int(row), int(column), rows[row, column], count))
+
+        of_blocks = [entry for state in self.over(stage, list, look) for entry in state]
+        if not of_blocks:
+            return None
+        row, column, value, _ = min(of_blocks, key=lambda entry: entry[0])
+        count = sum(entry[3] for entry in of_blocks)
+        return row, column, value, "1 such entry" if count == 1 else f"{count} such entries"
 
     def _tell(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:
