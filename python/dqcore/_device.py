@@ -50,21 +50,18 @@ def columns(module: ModuleType, name: str, value: Any) -> Any:  # noqa: ANN401
 
 def pred_probs(name: str, value: Any) -> Any:  # noqa: ANN401
     """Return what `matrix` has read where it may be probabilities; their values are left to the kernel."""
-    want = f"an (n, n_classes) array of {', '.join(_FLOATS)}"
-    if len(value.shape) != 2 or value.shape[1] == 0:
-        raise ValueError(f"{name} must be {want} with at least one class, got shape {value.shape}")
-    return _floats(name, value, want)
+    return _floats(name, value, "n_classes", "class")
 
 
 def features(name: str, value: Any) -> Any:  # noqa: ANN401
     """Return what `matrix` has read where it may be features; the kernel that rounds them finds what is not finite."""
-    want = f"an (n, d) array of {', '.join(_FLOATS)}"
+    return _floats(name, value, "d", "column")
+
+
+def _floats(name: str, value: Any, columns: str, one: str) -> Any:  # noqa: ANN401
+    want = f"an (n, {columns}) array of {', '.join(_FLOATS)}"
     if len(value.shape) != 2 or value.shape[1] == 0:
-        raise ValueError(f"{name} must be {want} with at least one column, got shape {value.shape}")
-    return _floats(name, value, want)
-
-
-def _floats(name: str, value: Any, want: str) -> Any:  # noqa: ANN401
+        raise ValueError(f"{name} must be {want} with at least one {one}, got shape {value.shape}")
     if value.dtype not in _FLOATS:
         raise TypeError(f"{name} must be {want}, got {value.dtype} on a device")
     return value

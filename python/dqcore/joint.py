@@ -243,10 +243,11 @@ def label_quality(
     _check.choice("method", method, QUALITIES)
     check_adjust("method", method, _check.flag("adjust", adjust))
     threads, progress = _check.run_options(threads, progress)
-    result: NDArray[np.float64] = module.label_quality(
+    quality = module.label_quality(
         y, p, method=method, adjust=adjust, threads=threads, progress=progress
     )
-    return _device.as_given(pred_probs, result)  # type: ignore[no-any-return]
+    result: NDArray[np.float64] = _device.as_given(pred_probs, quality)
+    return result
 
 
 def label_issues(
