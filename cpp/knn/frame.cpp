@@ -172,6 +172,16 @@ Frame Frame::rotated(const Keys& keys, const std::vector<int32_t>& ids, int64_t 
     return frame;
 }
 
+// fit: the sample and its transpose; up to six matrices of the axes that are iterated upon, then three of all and
+// their products.
+int64_t Frame::rotating_bytes(int64_t d) {
+    const int64_t wanted = round_up_to(std::min(d, kMostPrincipal + kOversampling), kAxes);
+    const int64_t rows = std::min(kSampleRows, std::max(2 * wanted, kSampleNumbers / d));
+    const int64_t padded = round_up_to(d, kAxes);
+    return int64_t{sizeof(double)} *
+           (2 * rows * padded + rows * wanted + padded * std::max(6 * wanted, 4 * padded));
+}
+
 void Frame::centre(const Keys& keys, int64_t id, double* v) const {
     const double f = factor(keys, id), inverse = 1.0 / scale_;
     const float* x = keys.row(id);

@@ -24,6 +24,9 @@ public:
     static Frame rotated(const Keys& keys, const std::vector<int32_t>& ids, int64_t dims,
                          const Run& run);
 
+    // Bytes that finding axes of d coordinates takes at most.
+    static int64_t rotating_bytes(int64_t d);
+
     // Axes come in panels of this many.
     static constexpr int64_t kAxes = 16;
 

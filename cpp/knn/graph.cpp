@@ -120,11 +120,14 @@ KnnStats self_graph(const KnnInput& in, const KnnSpill* spill, const KnnOutput& 
     const double start = seconds();
     const int64_t n = in.base.rows, d = in.base.cols;
     Room* const room = spill ? &spill->room : nullptr;
-    const auto hold = [&](int64_t rows, const Levels& levels) {
+    // `besides`: bytes of a step that needs little of the room, which makes way as far as it can.
+    const auto hold = [&](int64_t rows, const Levels& levels, int64_t besides) {
         if (!spill) return;
-        room->hold(left_for_room(spill->limit, in_memory(n, rows, in.k, in.metric, levels)));
+        const int64_t left =
+            left_for_room(spill->limit, in_memory(n, rows, in.k, in.metric, levels));
+        room->hold(std::max(left - besides, std::min(left, kLeastRoom)));
     };
-    hold(1, {});
+    hold(1, {}, Frame::rotating_bytes(d));
     Keys given(in.base, in.metric, simd::active(), room);
     given.prepare(run);
     const DistinctRows groups(given, run);
@@ -133,7 +136,7 @@ KnnStats self_graph(const KnnInput& in, const KnnSpill* spill, const KnnOutput& 
         return stats_of({}, {}, 1, start, seconds());
     }
     const Plan plan = make_plan(given, groups.first(), 0, in.k, in.forced_head, run);
-    hold(groups.size(), plan.levels);
+    hold(groups.size(), plan.levels, 0);
     Order order = order_rows(plan.frame, given, groups.first(), plan.sort, run);
     std::vector<int32_t> names(static_cast<size_t>(n));  // of rows: their groups
     for (size_t g = 0; g < groups.first().size(); ++g)

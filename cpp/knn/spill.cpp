@@ -12,8 +12,8 @@ namespace dqcore {
 namespace {
 
 constexpr int64_t kNumber = sizeof(float);
-// Small tables, the frame and what tiles hold; and what has to be left for the room.
-constexpr int64_t kFixed = 1 << 20, kLeastRoom = 1 << 20;
+// Small tables and what tiles hold.
+constexpr int64_t kFixed = 1 << 20;
 
 int64_t whole_parts(int64_t bytes) { return (bytes + Room::kPart - 1) / Room::kPart * Room::kPart; }
 

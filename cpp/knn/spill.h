@@ -18,6 +18,9 @@ struct SpillPlaces {
     char* lists;
 };
 
+// A room of less is no use.
+constexpr int64_t kLeastRoom = 1 << 20;
+
 // Bytes in memory for g distinct ones of n rows, whichever step needs most.
 int64_t in_memory(int64_t n, int64_t g, int64_t k, Metric metric, const Levels& levels);
 
