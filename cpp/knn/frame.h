@@ -61,7 +61,7 @@ public:
     void mix(const std::vector<int64_t>& ends, const Run& run);
 
     // Rows that place() takes at once, as simd's `project` does.
-    static constexpr int64_t kGroup = 4;
+    static constexpr int64_t kGroup = 8;
 
 private:
     Frame(const Keys& keys, const std::vector<int32_t>& ids);

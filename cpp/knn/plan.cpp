@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace dqcore {
 namespace {
@@ -170,6 +171,31 @@ Plan rotated_plan(Frame frame, const Keys& keys, const std::vector<int32_t>& ids
     return plan;
 }
 
+// Whether no axes tell much more than the coordinates do: the dimension that the data's variance fills, tr(C)^2 / tr(C^2)
+// of their covariance C, is most of d. Of pairs of rows of a sample, the mean squared product is tr(C^2).
+bool nearly_round(const Keys& keys, const std::vector<int32_t>& ids) {
+    constexpr int64_t kRows = 128;
+    constexpr double kMost = 0.5;
+    const Frame frame = Frame::identity(keys, ids);
+    const auto n = static_cast<int64_t>(ids.size()), d = keys.d();
+    std::vector<double> rows(static_cast<size_t>(kRows * d));
+    std::vector<int32_t> chosen;
+    for (int64_t i = 0; i < kRows; ++i) chosen.push_back(ids[static_cast<size_t>(i * n / kRows)]);
+    double trace = 0.0, products = 0.0;
+    frame.place(keys, chosen.data(), 0, kRows, d,
+                [&](int64_t row, const double* y, double, double norm, double) {
+                    std::copy_n(y, d, rows.data() + row * d);
+                    trace += norm * norm / kRows;
+                });
+    for (int64_t i = 0; i < kRows; ++i)
+        for (int64_t j = 0; j < i; ++j) {
+            const double* x = rows.data() + i * d;
+            const double product = std::inner_product(x, x + d, rows.data() + j * d, 0.0);
+            products += product * product / (kRows * (kRows - 1) / 2);
+        }
+    return trace * trace > kMost * static_cast<double>(d) * products;
+}
+
 // For tests: `head` coordinates after stages of 15 and 31, where int8 has them.
 std::vector<int64_t> forced_stages(int64_t head, bool bytes) {
     std::vector<int64_t> stages;
@@ -196,7 +222,8 @@ Plan make_plan(const Keys& keys, const std::vector<int32_t>& ids, int64_t querie
     // What finding the axes and placing the rows along them costs, counted for all cores.
     const auto wide = static_cast<double>(d) * static_cast<double>(near);
     const double setup = kMultiplyAdd * wide * (2.5 * rows + 3e4) + 1e7;
-    if (forced_head < 0 || n < kLeastRows || near <= Frame::kAxes || whole < 2.0 * setup)
+    if (forced_head < 0 || n < kLeastRows || near <= Frame::kAxes || whole < 2.0 * setup ||
+        nearly_round(keys, ids))
         return identity_plan(keys, ids, bytes);
     Frame frame = Frame::rotated(keys, ids, near, run);
     const Sample sample = take_sample(frame, keys, ids);

@@ -80,7 +80,7 @@ struct Kernels {
     // sum is above it. Within (d + 4) * 2^-24 of the exact sum, relatively.
     float (*near_l2)(const float* x, const float* y, int64_t d, float limit);
 
-    // Four rows of d numbers, one after the other, times a panel of 16 columns (16 numbers a row of the panel):
+    // Eight rows of d numbers, one after the other, times a panel of 16 columns (16 numbers a row of the panel):
     // out[r * stride + a] for a < 16. Float64 with any rounding.
     void (*project)(const double* rows, const double* panel, int64_t d, double* out,
                     int64_t stride);

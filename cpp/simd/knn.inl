@@ -120,8 +120,10 @@ float near_l2(const float* x, const float* y, int64_t d, float limit) {
     return total;
 }
 
-void project(const double* rows, const double* panel, int64_t d, double* out, int64_t stride) {
-    constexpr int64_t kRows = 4, kColumns = 16, kWidth = Double::kWidth;
+// `kRows` rows of the eight.
+template <int64_t kRows>
+void project_rows(const double* rows, const double* panel, int64_t d, double* out, int64_t stride) {
+    constexpr int64_t kColumns = 16, kWidth = Double::kWidth;
     constexpr int64_t kRegs = 2;  // registers of columns at a time
     for (int64_t a = 0; a < kColumns; a += kRegs * kWidth) {
         Double::reg sum[kRows][kRegs];
@@ -131,18 +133,24 @@ void project(const double* rows, const double* panel, int64_t d, double* out, in
 #pragma GCC unroll 4
             for (int64_t g = 0; g < kRegs; ++g) {
                 const Double::reg column = Double::load(panel + c * kColumns + a + g * kWidth);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
                 for (int64_t r = 0; r < kRows; ++r)
                     sum[r][g] =
                         Double::multiply_add(Double::broadcast(rows[r * d + c]), column, sum[r][g]);
             }
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int64_t r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
             for (int64_t g = 0; g < kRegs; ++g)
                 Double::store(out + r * stride + a + g * kWidth, sum[r][g]);
     }
+}
+
+void project(const double* rows, const double* panel, int64_t d, double* out, int64_t stride) {
+    constexpr int64_t kRows = 8, kAtOnce = Double::kWidth == 8 ? 8 : 4;  // as registers allow
+    for (int64_t r = 0; r < kRows; r += kAtOnce)
+        project_rows<kAtOnce>(rows + r * d, panel, d, out + r * stride, stride);
 }
 
 }  // namespace
