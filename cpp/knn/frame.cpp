@@ -8,7 +8,7 @@ namespace {
 // Rows that the axes, the mean and the scale are taken from. Enough for a few hundred axes; more would cost more
 // than better axes save.
 constexpr int64_t kSampleRows = 4096, kSampleNumbers = 1 << 20;
-constexpr int kIterations = 3;
+constexpr int kIterations = 2;
 constexpr int64_t kOversampling = 16;
 // Axes that are iterated upon; those beyond only complete them.
 constexpr int64_t kMostPrincipal = 128;

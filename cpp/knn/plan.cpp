@@ -15,7 +15,7 @@ constexpr double kKey = 60.0,
                  kKeyDim = 0.5;  // a survivor of level 2: its canonical key, from the original rows
 constexpr double kMultiplyAdd = 0.03;  // float64, of the rotation
 constexpr double kOpenPair = 0.02;     // a pair at a stage of level 1, whatever the dimensions
-constexpr int64_t kSampleRows = 1024, kSampleQueries = 128;
+constexpr int64_t kSampleRows = 1024, kSampleQueries = 64;
 // Coordinates of level 2 where rotated: all of them, which spares most keys (shortlist.h), where that takes hardly more
 // memory and time than the few that tell most rows apart.
 constexpr int64_t kMostWhole = 384, kMostNear = 128;
