@@ -64,6 +64,21 @@ def test_hard_data_equals_reference(name, metric):
         assert_same_graph(got, reference.knn_graph(x, k, metric=metric, queries=x[7:30]))
 
 
+def test_axes_are_sought_where_they_tell_more_than_coordinates():
+    rng = np.random.default_rng(6)
+    n, d = 20_000, 64
+    low = rng.normal(size=(n, 8)) @ rng.normal(size=(8, d)) + 0.05 * rng.normal(size=(n, d))
+    even = rng.normal(size=(n, d)) * rng.uniform(0.7, 1.0, d)
+    options = {"metric": "euclidean", "queries": None, "threads": 2, "progress": None}
+    for x, rotated in ((low, True), (even, False)):
+        rows = x.astype(np.float32)
+        graph = dq.knn_graph(rows, 5)
+        assert (graph.stats["stage_dims"] != (d,)) == rotated
+        indices, distances, _, _ = _cpu.knn_graph(rows, 5, **options, forced_head=-1)
+        np.testing.assert_array_equal(graph.indices, indices)
+        np.testing.assert_array_equal(graph.distances, distances)
+
+
 @pytest.mark.usefixtures("native_isa")
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("head", [-1, 7, 15, 31, 44])
