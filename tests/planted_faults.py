@@ -652,9 +652,9 @@ FAULTS = [
     ),
     Fault(
         "knn: bad values of later blocks are not counted",
-        "python/dqcore/knn_files.py",
-        "count = sum(entry[3] for entry in bad)",
-        "count = bad[0][3]",
+        "python/dqcore/passes.py",
+        "count = sum(entry[3] for entry in of_blocks)",
+        "count = of_blocks[0][3]",
         "tests/test_knn_files.py::test_bad_rows_are_named_as_in_memory",
     ),
     Fault(

@@ -175,7 +175,7 @@ Plan rotated_plan(Frame frame, const Keys& keys, const std::vector<int32_t>& ids
 // of their covariance C, is most of d. Of pairs of rows of a sample, the mean squared product is tr(C^2).
 bool nearly_round(const Keys& keys, const std::vector<int32_t>& ids) {
     constexpr int64_t kRows = 128;
-    constexpr double kMost = 0.5;
+    constexpr double kPairs = 0.5 * kRows * (kRows - 1), kMost = 0.5;
     const Frame frame = Frame::identity(keys, ids);
     const auto n = static_cast<int64_t>(ids.size()), d = keys.d();
     std::vector<double> rows(static_cast<size_t>(kRows * d));
@@ -191,7 +191,7 @@ bool nearly_round(const Keys& keys, const std::vector<int32_t>& ids) {
         for (int64_t j = 0; j < i; ++j) {
             const double* x = rows.data() + i * d;
             const double product = std::inner_product(x, x + d, rows.data() + j * d, 0.0);
-            products += product * product / (kRows * (kRows - 1) / 2);
+            products += product * product / kPairs;
         }
     return trace * trace > kMost * static_cast<double>(d) * products;
 }
