@@ -10,7 +10,9 @@ import dqcore as dq
 import kills
 import numpy as np
 import pytest
-from dqcore import checkpoint
+from dqcore import _cpu, checkpoint
+from dqcore.passes import Order
+from dqcore.sources.source import FileRows
 from joint_cases import same, smooth
 
 N, CLASSES = 4000, 5
@@ -22,6 +24,7 @@ def data(tmp_path, rng, monkeypatch):
     monkeypatch.setattr("dqcore.passes._BLOCK_BYTES", 4096)
     monkeypatch.setattr("dqcore.joint_passes._PART_BLOCKS", 1)
     monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # of hundreds of parts
     labels, p = smooth(rng, N, CLASSES)
     np.save(tmp_path / "p.npy", p)
     return labels, p, tmp_path / "p.npy"
@@ -58,6 +61,180 @@ def test_a_call_goes_on_where_it_was_stopped(data, tmp_path, stage, executor, mo
         told.clear()
         same(dq.label_issues(labels, path, progress=lambda *at: told.append(at), **run), found)
         assert told == []
+
+
+class Reads:
+    """The blocks of a file that are read, in order."""
+
+    def __init__(self, monkeypatch):
+        self.blocks = []
+        rows = FileRows._rows
+
+        def read(source, begin, end, into):
+            self.blocks.append((begin, end))
+            return rows(source, begin, end, into)
+
+        monkeypatch.setattr(FileRows, "_rows", read)
+
+    def taken(self):
+        blocks, self.blocks = self.blocks, []
+        return blocks
+
+
+def stop_at_issues(rows, turn=0):
+    """Stop the issue pass's given turn after so many rows."""
+    before = [0, 0]  # rows told last, turns begun
+
+    def told(now, done, _):
+        if now != "issues":
+            return
+        before[1] += done < before[0]
+        before[0] = done
+        if before[1] == turn and done >= rows:
+            raise Stopped
+
+    return told
+
+
+@pytest.mark.parametrize("executor", [False, True])
+@pytest.mark.parametrize("filter_by", ["both", "confident_learning", "low_self_confidence"])
+def test_blocks_of_the_issue_pass_are_read_once(data, tmp_path, monkeypatch, filter_by, executor):
+    labels, p, path = data
+    p[17] *= 0.5
+    np.save(path, p)
+    monkeypatch.setattr("dqcore.passes._TASK_ROWS", 500)
+    joint = dq.confident_joint(labels, np.round(p, 6) / np.round(p, 6).sum(axis=1, keepdims=True))
+    options = {"filter_by": filter_by, "rank_by": "normalized_margin", "joint": joint}
+    reads = Reads(monkeypatch)
+    with ThreadPoolExecutor(1) as pool:
+        run = options | {"resume": tmp_path / "kept", "executor": pool if executor else None}
+        for rows in (1500, 3000):
+            with pytest.raises(Stopped):
+                dq.label_issues(labels, path, progress=stop_at_issues(rows), **run)
+        reads.taken()
+        with pytest.warns(UserWarning, match="1 row not summing.*row 17"):
+            found = dq.label_issues(labels, path, **run)
+    read = sum(end - begin for begin, end in reads.taken())
+    with pytest.warns(UserWarning, match="1 row not"):
+        same(found, dq.label_issues(labels, p, **options))
+    assert 0 < read <= N - 3000 + (500 if executor else 2 * 4096 // (8 * CLASSES))
+    assert not list((tmp_path / "kept").glob("issues-*"))
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2])
+def test_turns_of_the_issue_pass_go_on(data, tmp_path, monkeypatch, turn):
+    """Where the limit has no room for the lists of all pairs of classes at once."""
+    monkeypatch.setattr("dqcore.joint_passes._CANDIDATE_BYTES", 1600)
+    labels, p, path = data
+    run = {"memory_limit": "3MB", "resume": tmp_path / "kept", "threads": 2}
+    reads = Reads(monkeypatch)
+    with pytest.raises(Stopped):
+        dq.label_issues(labels, path, progress=stop_at_issues(2000, turn), **run)
+    first = len(reads.taken())
+    same(dq.label_issues(labels, path, **run), dq.label_issues(labels, p))
+    again = len(reads.taken())
+    dq.label_issues(labels, path, **run | {"resume": None})
+    assert first + again <= len(reads.taken()) + 2
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_rows_that_are_looked_at_again_go_on(data, tmp_path, turn):
+    """The blocks that come first hold all rows that are clearly wrong: bars rise too far, before and after the stop."""
+    labels, _, path = data
+    labels = np.arange(N) % 2
+    sure = 0.6 + np.random.default_rng(7).random(N) / 10
+    order = Order(0, N, 4096 // 16, scattered=True)
+    for place in range(4):
+        sure[slice(*order.block(place))] += 0.25
+    p = np.empty((N, 2))
+    p[np.arange(N), labels], p[np.arange(N), 1 - labels] = 1 - sure, sure
+    np.save(path, p)
+    run = {"num_to_remove_per_class": [700, 600], "threads": 1}
+    wanted = dq.label_issues(labels, p, **run)
+    stops = 0
+    for rows in (1000, 2000, 3000):
+        with contextlib.suppress(Stopped):
+            run["progress"] = stop_at_issues(rows, turn)
+            dq.label_issues(labels, path, resume=tmp_path / "kept", **run)
+            stops -= 1
+        stops += 1
+    assert stops > 0
+    run["progress"] = None
+    same(dq.label_issues(labels, path, resume=tmp_path / "kept", **run), wanted)
+
+
+def test_an_issue_pass_of_other_blocks_begins_anew(data, tmp_path, monkeypatch):
+    labels, p, path = data
+    run = {"resume": tmp_path / "kept", "threads": 1}
+    for block in (4096, 6000, 4096, 6000):
+        monkeypatch.setattr("dqcore.passes._BLOCK_BYTES", block)
+        with pytest.raises(Stopped):
+            dq.label_issues(labels, path, progress=stop_at_issues(2500), **run)
+    monkeypatch.setattr("dqcore.passes._BLOCK_BYTES", 4096)
+    same(dq.label_issues(labels, path, **run), dq.label_issues(labels, p))
+
+
+def test_damaged_parts_of_the_issue_pass_are_refused(data, tmp_path):
+    labels, _, path = data
+    run = {"resume": tmp_path / "kept", "threads": 1}
+    with pytest.raises(Stopped):
+        dq.label_issues(labels, path, progress=stop_at_issues(1000), **run)
+    for part in sorted((tmp_path / "kept").glob("issues-*"))[-2:]:
+        whole = part.read_bytes()
+        for at in (0, 40, len(whole) // 2, len(whole) - 1):
+            part.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with pytest.raises(dq.CorruptFileError, match="is damaged"):
+                dq.label_issues(labels, path, **run)
+        part.write_bytes(whole)
+
+
+def test_streams_refuse_what_no_stream_tells(rng):
+    labels, p = smooth(rng, 500, 3)
+    state = dq.IssueState(dq.confident_joint(labels, p))._state
+    all_of_them = np.zeros(0, np.uint8)
+
+    def stream():
+        return _cpu.IssueStream(state, [], all_of_them)
+
+    def columns(n):
+        return np.empty(n), np.empty(0), np.empty(n, np.int32), np.empty(n, np.uint8)
+
+    y = labels.astype(np.int32)
+    fed = stream()
+    fed.add(y, p, 0, *columns(500))
+    seen, keys, rows, sizes, sums = fed.marks()
+    lists = fed.copy(0, 10_000)
+    assert len(lists[0]) == sizes.sum() > 10
+    for wrong in (
+        (seen[:-1], keys, rows, sizes, sums),
+        (seen - 1000, keys, rows, sizes, sums),
+        (seen, keys[:-1], rows[:-1], sizes, sums),
+        (seen, keys * np.nan, rows, sizes, sums),
+        (seen, keys, rows, sizes + 2**40, sums),
+        (seen, keys, rows, sizes - 2**40, sums),
+        (seen, keys, rows, sizes[:-1], sums),
+        (seen, keys, rows, sizes, (-1, 0, 1.0)),
+        (seen, keys, rows, sizes, (1, 0, np.inf)),
+    ):
+        with pytest.raises(ValueError, match="not those of such a stream"):
+            stream().resume(*wrong)
+    with pytest.raises(ValueError, match="has rows"):
+        fed.resume(seen, keys, rows, sizes, sums)
+    with pytest.raises(ValueError, match="not been resumed"):
+        fed.put(*lists)
+    other = stream()
+    other.resume(seen, keys, rows, sizes, sums)
+    for bad in ((lists[0] * np.nan, lists[1]), (lists[0], lists[1] - 1000)):
+        with pytest.raises(ValueError, match="not those of such a stream"):
+            other.put(*bad)
+    other.put(lists[0][:-1], lists[1][:-1])
+    with pytest.raises(ValueError, match="candidates are missing"):
+        other.close()
+    other.put(lists[0][-1:], lists[1][-1:])
+    with pytest.raises(ValueError, match="not those of such a stream"):
+        other.put(lists[0][:1], lists[1][:1])
+    closed = [each.close()[0].to_bytes() for each in (other, fed)]
+    assert closed[0] == closed[1]
 
 
 def test_the_joint_goes_on_with_weights_and_warns_of_all_rows(data, tmp_path, rng):

@@ -14,7 +14,7 @@ import dqcore as dq
 import numpy as np
 import pytest
 from dqcore import sources
-from dqcore.passes import _Order
+from dqcore.passes import Order
 from dqcore.sources.files import File
 from joint_cases import FILTERS, coarse, same, smooth
 
@@ -161,7 +161,7 @@ def test_rows_that_do_not_foretell_the_rest_are_looked_at_again(tmp_path, monkey
     n = 6000
     labels = np.arange(n) % 2
     sure = 0.6 + np.random.default_rng(7).random(n) / 10
-    order = _Order(0, n, 60, scattered=True)
+    order = Order(0, n, 60, scattered=True)
     for place in range(20):
         sure[slice(*order.block(place))] += 0.25
     p = np.empty((n, 2))

@@ -3,7 +3,9 @@
 
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "bind/array.h"
 #include "joint/issue_state.h"
@@ -104,6 +106,48 @@ py::tuple close_stream(cpu::IssueStream& stream) {
     return py::make_tuple(std::move(state), lacking);
 }
 
+using SumsTuple = std::tuple<int64_t, int64_t, double>;
+
+py::tuple marks_of(const cpu::IssueStream& stream) {
+    cpu::StreamMarks marks = stream.marks();
+    const auto classes = static_cast<int64_t>(marks.seen.size());
+    const auto size = static_cast<int64_t>(marks.sizes.size());
+    return py::make_tuple(taken<int64_t>(std::move(marks.seen), {classes}),
+                          taken<double>(std::move(marks.bar_keys), {size}),
+                          taken<int64_t>(std::move(marks.bar_rows), {size}),
+                          taken<int64_t>(std::move(marks.sizes), {size}),
+                          row_sums_of(marks.row_sums));
+}
+
+py::tuple copy_lists(const cpu::IssueStream& stream, int64_t begin, int64_t most) {
+    std::vector<double> keys(static_cast<size_t>(most));
+    std::vector<int64_t> rows(keys.size());
+    const int64_t count = stream.copy(begin, {keys.data(), most}, {rows.data(), most});
+    keys.resize(static_cast<size_t>(count));
+    rows.resize(keys.size());
+    return py::make_tuple(taken<double>(std::move(keys), {count}),
+                          taken<int64_t>(std::move(rows), {count}));
+}
+
+template <class T>
+std::vector<T> numbers(const Array<T>& a) {
+    const auto view = vector(a);
+    return {view.data, view.data + view.size};
+}
+
+void resume_stream(cpu::IssueStream& stream, const Array<int64_t>& seen,
+                   const Array<double>& bar_keys, const Array<int64_t>& bar_rows,
+                   const Array<int64_t>& sizes, const SumsTuple& sums) {
+    cpu::StreamMarks marks{numbers(seen), numbers(bar_keys), numbers(bar_rows), numbers(sizes), {}};
+    std::tie(marks.row_sums.off, marks.row_sums.worst_row, marks.row_sums.worst_sum) = sums;
+    stream.resume(std::move(marks));
+}
+
+void put_lists(cpu::IssueStream& stream, const Array<double>& keys, const Array<int64_t>& rows) {
+    if (vector(keys).size != vector(rows).size) throw py::value_error("keys and rows differ");
+    stream.put(vector(keys), vector(rows));
+}
+
 }  // namespace
 
 void joint_stream(py::module_& m) {
@@ -122,6 +166,11 @@ void joint_stream(py::module_& m) {
              py::arg("row_start"), py::arg("quality").noconvert(), py::arg("low_score").noconvert(),
              py::arg("suggested").noconvert(), py::arg("flags").noconvert())
         .def("close", &close_stream)
+        .def("marks", &marks_of)
+        .def("copy", &copy_lists, py::arg("begin"), py::arg("most"))
+        .def("resume", &resume_stream, py::arg("seen").noconvert(), py::arg("bar_keys").noconvert(),
+             py::arg("bar_rows").noconvert(), py::arg("sizes").noconvert(), py::arg("row_sums"))
+        .def("put", &put_lists, py::arg("keys").noconvert(), py::arg("rows").noconvert())
         .def_property_readonly("takes",
                                [](const cpu::IssueStream& self) {
                                    return taken<int64_t>(

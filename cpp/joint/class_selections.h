@@ -29,12 +29,22 @@ public:
     Best(int64_t take, std::vector<Candidate>& list)
         : take_(static_cast<size_t>(take)), slack_(std::min(take_, kMostSlack)), list_(list) {}
 
+    // Candidates that a list has room for.
+    static size_t room(int64_t take) {
+        const auto wanted = static_cast<size_t>(take);
+        return wanted + wanted / 4 + std::min(wanted, kMostSlack);
+    }
+
     double bar() const { return bar_.key; }  // the least key that can still count
+    const Candidate& last() const { return bar_; }
+
+    // Goes on with a list that had this bar.
+    void resume(Candidate bar) { bar_ = bar; }
 
     // Whether the bar has been raised.
     bool keep(Candidate candidate, double share) {
         if (!kBetter(candidate, bar_)) return false;
-        if (list_.empty()) list_.reserve(most(take_));
+        if (list_.empty()) list_.reserve(room(static_cast<int64_t>(take_)));
         list_.push_back(candidate);
         if (list_.size() < full_) return false;
         const size_t wanted = wanted_of(share);
@@ -138,6 +148,24 @@ public:
     // So many more rows of the class have been seen, offered or not.
     void saw(int64_t rows) { seen_ += rows; }
 
+    int64_t seen() const { return seen_; }
+
+    // tell(selection, bar) for each, by number.
+    template <class Tell>
+    void each_bar(const Tell& tell) const {
+        for (size_t b = 0; b < best_.size(); ++b) tell(selections_[b], best_[b].last());
+    }
+
+    // Goes on with lists that had these bars, one for each selection of the plan, when so many rows had been seen.
+    void resume(const std::vector<double>& keys, const std::vector<int64_t>& rows, int64_t seen) {
+        seen_ = seen;
+        for (size_t b = 0; b < best_.size(); ++b) {
+            best_[b].resume({keys[selections_[b]], rows[selections_[b]]});
+            if (b >= own_) raise_filter(b);
+        }
+        find_least_bar();
+    }
+
     // The selections, by number, of which rows that were let go may be needed after all.
     template <class Tell>
     void each_lacking(const Tell& tell) const {
@@ -191,8 +219,12 @@ private:
         const double key = static_cast<double>(p[rival(b)]) - static_cast<double>(p[k_]);
         const double bar = best_[b].bar();
         if (!(key >= bar) || !best_[b].keep({key, row}, share())) return;
-        if (!filter_.empty()) filter_[rival(b)] = static_cast<T>(best_[b].bar() - kFilterSlack);
+        raise_filter(b);
         if (bar <= least_bar_) find_least_bar();
+    }
+
+    void raise_filter(size_t b) {
+        if (!filter_.empty()) filter_[rival(b)] = static_cast<T>(best_[b].bar() - kFilterSlack);
     }
 
     // +infinity where the class has no selection by rival.

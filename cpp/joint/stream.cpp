@@ -1,7 +1,11 @@
 #include "joint/stream.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <limits>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <variant>
@@ -87,11 +91,14 @@ struct OpenSelections {
         if (std::holds_alternative<std::monostate>(classes)) {
             Classes<T> made;
             made.reserve(gates.size());
+            if (marks) check_whole(state);
             for (size_t k = 0; k < gates.size(); ++k) {
                 made.emplace_back(state, k, class_counts.empty() ? 0 : class_counts[k], chosen);
+                if (marks) made.back().resume(marks->bar_keys, marks->bar_rows, marks->seen[k]);
                 show(made.back(), gates[k]);
             }
             classes = std::move(made);
+            marks.reset();
         }
         auto* const found = std::get_if<Classes<T>>(&classes);
         if (!found) throw std::invalid_argument("pred_probs has another dtype than before");
@@ -102,6 +109,12 @@ struct OpenSelections {
     static void show(const joint::ClassSelections<T>& selections, Gate& gate) {
         gate.least_bar.store(selections.least_bar(), std::memory_order_relaxed);
         gate.own_bar.store(selections.own_bar(), std::memory_order_relaxed);
+    }
+
+    void check_whole(const IssueState& state) const {
+        for (size_t s = 0; s < state.best.size(); ++s)
+            if (static_cast<int64_t>(state.best[s].size()) != marks->sizes[s])
+                throw std::invalid_argument("candidates are missing");
     }
 
     void cut(std::vector<int64_t>& lacking) {
@@ -121,6 +134,8 @@ struct OpenSelections {
     std::vector<int64_t> class_counts;
     std::vector<uint8_t> chosen;
     std::variant<std::monostate, Classes<float>, Classes<double>> classes;
+    std::optional<StreamMarks> marks;  // that it goes on from, until there are classes
+    size_t filling = 0;                // the selection whose list was put last
 };
 
 namespace {
@@ -207,8 +222,79 @@ void IssueStream::add(const JointInput& in, int64_t row_start, const IssueColumn
     });
 }
 
+StreamMarks IssueStream::marks() const {
+    if (!open_) throw std::invalid_argument("the stream is closed");
+    StreamMarks result;
+    result.row_sums = state_->row_sums;
+    result.bar_keys.assign(state_->best.size(), joint::kNone);
+    result.bar_rows.assign(state_->best.size(), std::numeric_limits<int64_t>::max());
+    for (const auto& list : state_->best) result.sizes.push_back(static_cast<int64_t>(list.size()));
+    const auto each = [&](const auto& all) {
+        for (const auto& one : all) {
+            result.seen.push_back(one.seen());
+            one.each_bar([&](size_t s, const Candidate& bar) {
+                result.bar_keys[s] = bar.key;
+                result.bar_rows[s] = bar.row;
+            });
+        }
+    };
+    if (const auto* f = std::get_if<OpenSelections::Classes<float>>(&open_->classes)) each(*f);
+    if (const auto* d = std::get_if<OpenSelections::Classes<double>>(&open_->classes)) each(*d);
+    result.seen.resize(state_->plan.thresholds.size());
+    return result;
+}
+
+int64_t IssueStream::copy(int64_t begin, Vector<double> keys, Vector<int64_t> rows) const {
+    if (!open_) throw std::invalid_argument("the stream is closed");
+    int64_t before = 0, count = 0;
+    for (const auto& list : state_->best) {
+        const auto size = static_cast<int64_t>(list.size());
+        for (int64_t at = std::max<int64_t>(begin + count - before, 0); at < size; ++at) {
+            if (count == keys.size) return count;
+            const Candidate& candidate = list[static_cast<size_t>(at)];
+            keys[count] = candidate.key;
+            rows[count++] = candidate.row;
+        }
+        before += size;
+    }
+    return count;
+}
+
+void IssueStream::resume(StreamMarks marks) {
+    if (!open_ || open_->marks || !std::holds_alternative<std::monostate>(open_->classes))
+        throw std::invalid_argument("the stream has rows");
+    const std::vector<int64_t>& take = state_->plan.take;
+    bool fits = marks.seen.size() == state_->plan.thresholds.size() &&
+                marks.bar_keys.size() == take.size() && marks.bar_rows.size() == take.size() &&
+                marks.sizes.size() == take.size() && marks.row_sums.off >= 0 &&
+                std::isfinite(marks.row_sums.worst_sum);
+    for (size_t s = 0; fits && s < take.size(); ++s)
+        fits = marks.sizes[s] >= 0 && !std::isnan(marks.bar_keys[s]) &&
+               static_cast<size_t>(marks.sizes[s]) <= joint::Best::room(take[s]);
+    if (!fits || std::any_of(marks.seen.begin(), marks.seen.end(), [](int64_t n) { return n < 0; }))
+        throw std::invalid_argument("marks are not those of such a stream");
+    state_->row_sums = marks.row_sums;
+    open_->marks = std::move(marks);
+}
+
+void IssueStream::put(Vector<const double> keys, Vector<const int64_t> rows) {
+    if (!open_ || !open_->marks) throw std::invalid_argument("the stream has not been resumed");
+    for (int64_t i = 0; i < keys.size; ++i) {
+        size_t& s = open_->filling;
+        while (s < state_->best.size() &&
+               static_cast<int64_t>(state_->best[s].size()) == open_->marks->sizes[s])
+            ++s;
+        if (s == state_->best.size() || !std::isfinite(keys[i]) || rows[i] < 0)
+            throw std::invalid_argument("candidates are not those of such a stream");
+        std::vector<Candidate>& list = state_->best[s];
+        if (list.empty()) list.reserve(joint::Best::room(state_->plan.take[s]));
+        list.push_back({keys[i], rows[i]});
+    }
+}
+
 IssueState IssueStream::close(std::vector<int64_t>& lacking) && {
     if (!open_) throw std::invalid_argument("the stream is closed");
+    if (open_->marks) open_->of<double>(*state_);  // no rows came after it was resumed
     open_->cut(lacking);
     open_.reset();
     for (const int64_t s : lacking) state_->best[static_cast<size_t>(s)] = {};

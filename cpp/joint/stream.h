@@ -17,6 +17,16 @@ RowSums add(JointState& state, const JointInput& in);
 
 struct OpenSelections;
 
+// What a stream holds besides its lists, which go in pieces: they may be long.
+struct StreamMarks {
+    std::vector<int64_t> seen;  // (n_classes,) rows
+    std::vector<double>
+        bar_keys;  // (selections,) with bar_rows a candidate: what was let go is below
+    std::vector<int64_t> bar_rows;
+    std::vector<int64_t> sizes;  // (selections,) of the lists
+    RowSums row_sums;
+};
+
 // Any number of workers may add to it at once.
 class IssueStream {
 public:
@@ -37,6 +47,16 @@ public:
     // What was selected of the rows so far, as a state whose rows the caller keeps; `lacking` gets the selections for
     // which more has to be looked at, all rows anew and without class_counts.
     IssueState close(std::vector<int64_t>& lacking) &&;
+
+    // For a stream of the same parameters to go on from, while nobody adds: the candidates of all lists, one list after
+    // the other, from `begin` on are copied; their number is returned.
+    StreamMarks marks() const;
+    int64_t copy(int64_t begin, Vector<double> keys, Vector<int64_t> rows) const;
+
+    // What another stream told, to one without rows: marks, then all candidates in the same order, in pieces of any size.
+    // Throws std::invalid_argument where they are none that a stream tells; add() and close() do where some are missing.
+    void resume(StreamMarks marks);
+    void put(Vector<const double> keys, Vector<const int64_t> rows);
 
     const IssuePlan& plan() const { return state_->plan; }
 

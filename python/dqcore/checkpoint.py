@@ -7,10 +7,12 @@ version) is written first; another call is refused, with the first thing that di
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,14 +39,23 @@ class Checkpoint:
     def __init__(self, folder: object, call: dict[str, Any]) -> None:
         from pathlib import Path
 
+        self._lock = -1
         self._folder = Path(_check.path("resume", folder))
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._folder, os.O_RDONLY)
         self._stored = time.monotonic()
-        self._hold()
+        try:
+            self._hold()
+            self._begin({"checkpoint": FORMAT} | call)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, call: dict[str, Any]) -> None:
+        """Write what the call is of, or make sure that it is what has been written."""
         for left in self._folder.glob(".*.tmp"):  # of a writer that was killed
             left.unlink(missing_ok=True)
-        wanted = json.loads(json.dumps({"checkpoint": FORMAT} | call))
+        wanted = json.loads(json.dumps(call))
         found = self.load(_OWNER)
         if found is None:
             if any(self._folder.iterdir()):
@@ -56,10 +67,15 @@ class Checkpoint:
         if (difference := _difference(found, wanted)) is not None:
             raise ValueError(f"resume: {self._folder} is of another call: {difference}")
 
+    def close(self) -> None:
+        """Let others have it: at once, not when an error that refers to it is gone."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
     def __del__(self) -> None:
         """Let others have it."""
-        if hasattr(self, "_lock"):
-            os.close(self._lock)
+        self.close()
 
     def _hold(self) -> None:
         """Take the folder's lock, which the system drops when this process ends."""
@@ -80,11 +96,28 @@ class Checkpoint:
 
     def load(self, name: str) -> Values | None:
         """Return what was stored as `name`; None where nothing was, CorruptFileError where it is damaged."""
+        with self._whole(name) as file:
+            return None if file is None else _values(file)
+
+    def pieces(self, name: str) -> Iterator[NDArray[Any]]:
+        """Give the arrays that were stored as `name` after its values, one at a time."""
+        with self._whole(name) as file:
+            if file is None:
+                return
+            _values(file)
+            end = os.fstat(file.fileno()).st_size
+            while file.tell() < end:
+                yield np.lib.format.read_array(file, allow_pickle=False)
+
+    @contextmanager
+    def _whole(self, name: str) -> Iterator[IO[bytes] | None]:
+        """Give the file of `name`, where there is one, at what follows its checksum, which fits."""
         path = self._folder / f"{name}.part"
         try:
             file = path.open("rb")
         except FileNotFoundError:
-            return None
+            yield None
+            return
         with file:
             head = file.read(_HEAD)
             digest = _sha256()
@@ -93,13 +126,10 @@ class Checkpoint:
             if head != _MAGIC + digest.digest():
                 raise CorruptFileError(f"{path} is damaged; remove the folder and begin anew")
             file.seek(_HEAD)
-            values: Values = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-            for key in values.pop("\0"):
-                values[key] = np.lib.format.read_array(file, allow_pickle=False)
-        return values
+            yield file
 
-    def store(self, name: str, values: Values) -> None:
-        """Keep `values` as `name`, whole or not at all."""
+    def store(self, name: str, values: Values, pieces: Iterable[NDArray[Any]] = ()) -> None:
+        """Keep `values` as `name`, and `pieces`, of which one at a time is held; whole or not at all."""
         arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
         plain = {key: value for key, value in values.items() if key not in arrays}
         head = json.dumps(plain | {"\0": list(arrays)}).encode()
@@ -109,7 +139,7 @@ class Checkpoint:
                 file.write(bytes(_HEAD))
                 body = _Digested(file)
                 body.write(len(head).to_bytes(8, "little") + head)
-                for array in arrays.values():
+                for array in itertools.chain(arrays.values(), pieces):
                     np.lib.format.write_array(body, array, allow_pickle=False)
                 file.seek(0)
                 file.write(_MAGIC + body.digest.digest())
@@ -120,6 +150,18 @@ class Checkpoint:
         finally:
             temporary.unlink(missing_ok=True)
         self._stored = time.monotonic()
+
+    def drop(self, prefix: str) -> None:
+        """Forget all whose names begin so: they are no longer needed."""
+        for path in self._folder.glob(f"{prefix}*.part"):
+            path.unlink(missing_ok=True)
+
+
+def _values(file: IO[bytes]) -> Values:
+    values: Values = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    for key in values.pop("\0"):
+        values[key] = np.lib.format.read_array(file, allow_pickle=False)
+    return values
 
 
 def _sha256() -> hashlib._Hash:

@@ -172,7 +172,7 @@ def _rows(
         return pred_probs
     else:
         source = sources.ArrayRows(pred_probs)
-    checkpoint = None
+    rows = joint_passes.Rows(module, labels, source, limit, count, tell, weights, executor)
     if resume is not None:
         call = {
             "version": version(),
@@ -181,10 +181,8 @@ def _rows(
             "weights": stamp(weights),
             "parameters": parameters,
         }
-        checkpoint = Checkpoint(resume, call)
-    return joint_passes.Rows(
-        module, labels, source, limit, count, tell, weights, executor, checkpoint
-    )
+        rows.checkpoint = Checkpoint(resume, call)
+    return rows
 
 
 def label_quality(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _backend, _check
-from .checkpoint import Checkpoint, as_array, kept
+from .checkpoint import Checkpoint, as_array, kept, stamp
+from .issue_snapshots import PREFIX, Snapshots
 from .passes import Passes, results, spans
 from .sources import ArrayRows, Source
 
@@ -80,6 +82,11 @@ class Rows:
     def n_classes(self) -> int:
         """Number of classes."""
         return self.source.shape[1]
+
+    def close(self) -> None:
+        """Let others have the checkpoint."""
+        if self.checkpoint is not None:
+            self.checkpoint.close()
 
     def part(self, begin: int, end: int) -> Rows:
         """Return what a task of rows [begin, end) needs, in another process."""
@@ -180,8 +187,8 @@ def _count_issues(
         at = slice(begin - shift, end - shift)
         stream.add(rows.labels[at], p, begin, *into.all(at))
 
-    def shared() -> Any:  # noqa: ANN401
-        return stream
+    def add(places: tuple[int, int]) -> None:
+        passes.over("issues", lambda: stream, count, span, scattered=evenly, places=places)
 
     # Of all rows, in an order of their own, a part foretells the rest.
     evenly = span is None and rows.source._any_order
@@ -189,10 +196,23 @@ def _count_issues(
     takes = rows.module.IssueStream(like, [], _ALL).takes
     passes, groups = _groups(rows, takes)
     into, todo = columns, deque((chosen, known) for chosen in groups)
-    while todo:
+    order = passes.order(span, evenly)
+    for turn in itertools.count():
+        if not todo:
+            return
         chosen, class_counts = todo.popleft()
         stream = rows.module.IssueStream(like, class_counts, chosen)
-        passes.over("issues", shared, count, span, scattered=evenly)
+        what = {"block_rows": order.block_rows, "evenly": evenly, "known": bool(class_counts)}
+        snapshots = Snapshots(
+            rows.checkpoint,
+            turn,
+            what | {"chosen": stamp(chosen)},
+            order.block,
+            None if into is NO_COLUMNS else into,
+        )
+        part = order.blocks if rows.checkpoint is None else _PART_BLOCKS
+        # Once the last turn is over, what follows is soon kept as a whole.
+        snapshots.feed(stream, add, order.blocks, part, last=not todo)
         state, lacking = stream.close()
         yield state
         if lacking:
@@ -401,6 +421,8 @@ def _kept_issues(rows: Rows, like: Any) -> tuple[NDArray[np.int64], RowSums, Col
 
     result: tuple[NDArray[np.int64], RowSums, Columns]
     result = kept(rows.checkpoint, "issues", compute, pack, unpack)
+    if rows.checkpoint is not None:
+        rows.checkpoint.drop(PREFIX)
     return result
 
 
@@ -412,10 +434,21 @@ def _all_issues(rows: Rows, like: Any) -> tuple[Any, Columns]:  # noqa: ANN401
             rows.module.mark_selections(part, columns.flags)
             state = part if state is like else state
         return state, columns
-    for begin, end, (data, part) in _gathered(rows, "issues", issues_task, bytes(like.to_bytes())):
+    ranges = list(spans(len(rows.labels), rows.source._row_bytes))
+    what = {"tasks": [list(span) for span in ranges[:1]]}
+    snapshots = Snapshots(rows.checkpoint, 0, what, ranges.__getitem__, columns)
+    if (found := snapshots.load()) is not None:
+        state = rows.module.selections_from_bytes(found["state"].tobytes())
+    left = ranges[snapshots.done :]
+    for done, (begin, end, (data, part)) in enumerate(
+        _gathered(rows, "issues", issues_task, bytes(like.to_bytes()), ranges=left),
+        snapshots.done + 1,
+    ):
         state.merge(rows.module.selections_from_bytes(data))
         for to, values in zip(columns.all(slice(begin, end)), part.all(), strict=True):
             to[...] = values
+        if snapshots.due() and done < len(ranges):
+            snapshots.store(done, {"state": as_array(state.to_bytes())})
     return state, columns
 
 
@@ -429,6 +462,8 @@ def confident_joint(
     except ValueError:
         _tell_bad_values(rows)
         raise
+    finally:
+        rows.close()
     counts, class_counts, class_weights = state.finish()
     return counts, used, class_counts, class_weights, sums
 
@@ -455,6 +490,8 @@ def label_issues(
     except ValueError:
         _tell_bad_values(rows)
         raise
+    finally:
+        rows.close()
     return columns.flags.view(np.bool_), indices, columns.quality, columns.suggested, sums
 
 

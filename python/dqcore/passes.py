@@ -75,6 +75,11 @@ class Passes:
         """Return the number of blocks that all rows are read in."""
         return -(-len(self.rows) // self.block_rows)
 
+    def order(self, span: tuple[int, int] | None = None, scattered: bool = False) -> Order:
+        """Return the blocks of a pass as `over` has them counted."""
+        first, last = (0, len(self.rows)) if span is None else span
+        return Order(first, last, self.block_rows, scattered)
+
     def over(
         self,
         stage: str,
@@ -89,8 +94,8 @@ class Passes:
 
         Where `scattered`, the blocks of any part of the pass lie evenly over all rows. `places` is the part of the pass.
         """
-        first, last = (0, len(self.rows)) if span is None else span
-        order = _Order(first, last, self.block_rows, scattered)
+        order = self.order(span, scattered)
+        first, last = order.first, order.last
         begin, end = (0, order.blocks) if places is None else places
         states = [make() for _ in range(max(1, min(self.workers, end - begin)))]
         shared = _Shared(order, begin, end, len(states))
@@ -160,7 +165,7 @@ class Passes:
             shared.leave()
 
 
-class _Order:
+class Order:
     """The blocks of a pass, by their place in it."""
 
     def __init__(self, first: int, last: int, block_rows: int, scattered: bool) -> None:
@@ -181,7 +186,7 @@ class _Order:
 class _Shared:
     """What the workers of one pass share: who takes which block, and how far they are."""
 
-    def __init__(self, order: _Order, begin: int, end: int, workers: int) -> None:
+    def __init__(self, order: Order, begin: int, end: int, workers: int) -> None:
         self.total = order.last - order.first
         self._working = workers
         self._order, self._next, self._end = order, begin, end
