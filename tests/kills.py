@@ -1,4 +1,5 @@
-"""SIGKILL at random moments: while audits are saved, and while audits and passes over a file are made with `resume`.
+"""SIGKILL, SIGTERM and Ctrl-C at random moments: while audits are saved, and while audits and passes over a file are made
+with `resume`.
 
     PYTHONPATH=build/dev python tests/kills.py [--saves 300] [--resumes 100]
 
@@ -22,9 +23,13 @@ from pathlib import Path
 import dqcore as dq
 import numpy as np
 
-# Each process tells when it begins what is to be killed, and when that is done; then it begins anew until it is killed.
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+# Each process tells when it begins what is to be killed, and when that is done; then it begins anew until it is killed. One
+# that was started in the background would ignore Ctrl-C.
 SAVE = """
-import sys, dqcore as dq
+import signal, sys, dqcore as dq
+signal.signal(signal.SIGINT, signal.default_int_handler)
 old, new = (dq.Audit.load(path) for path in sys.argv[1:3])
 print("ready", flush=True)
 while True:
@@ -32,8 +37,9 @@ while True:
         audit.save(sys.argv[3], page=False, parquet=False)
 """
 RESUME = """
-import hashlib, sys, dqcore as dq, numpy as np
+import hashlib, signal, sys, dqcore as dq, numpy as np
 from dqcore import checkpoint, joint_passes, passes
+signal.signal(signal.SIGINT, signal.default_int_handler)
 passes._BLOCK_BYTES, joint_passes._PART_BLOCKS, checkpoint.EVERY_S = 8192, 1, 0.0
 folder, kept = sys.argv[1:]
 print("ready", flush=True)
@@ -51,7 +57,9 @@ print(digest.hexdigest(), flush=True)
 
 def _start(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ
+    )
 
 
 def saves(folder: Path, kills: int, seed: int = 0) -> int:
@@ -67,11 +75,11 @@ def saves(folder: Path, kills: int, seed: int = 0) -> int:
         wanted[n] = _content(folder / name)
     dq.Audit.load(folder / "old").save(folder / "out", page=False, parquet=False)
     survived = 0
-    for _ in range(kills):
+    for kill in range(kills):
         process = _start(SAVE, folder / "old", folder / "new", folder / "out")
         process.stdout.readline()  # type: ignore[union-attr]
         time.sleep(draw.random() * 0.15)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(SIGNALS[kill % len(SIGNALS)])
         process.communicate()
         try:
             found = _content(folder / "out")
@@ -108,7 +116,7 @@ def resumes(folder: Path, kills: int, seed: int = 0, rows: int = 3000) -> int:
                 try:
                     process.wait(draw.random() * length)
                 except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
+                    process.send_signal(SIGNALS[done % len(SIGNALS)])
                     process.communicate()
                     pending, done = pending + 1, done + 1
                     continue

@@ -14,7 +14,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,7 +244,18 @@ def _read_room(place: Path, name: str, plain: dict[str, Any]) -> object:
 
 
 def _npy_writer(array: np.ndarray[Any, Any]) -> Callable[[Path], object]:
-    return lambda path: np.save(path, array, allow_pickle=False)
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.lib.format.write_array(_Plain(file), array, allow_pickle=False)
+
+    return write
+
+
+class _Plain:
+    """A file that NumPy does not take for one: to those it writes by C's streams, and overlooks what their end could not."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write = file.write
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
