@@ -433,7 +433,16 @@ DOCUMENTED = (ValueError, TypeError, MemoryError, OSError, IndexError, dq.Backen
 # A merge tells the parameter that differs.
 NAMED = {"other": r"\bother\b|^ValueError: states differ in "}
 # How to run, and when to stop: what the reference takes no notice of.
-RUN = {"backend", "threads", "progress", "resume", "time_limit", "max_candidates"}
+RUN = {
+    "backend",
+    "threads",
+    "progress",
+    "memory_limit",
+    "executor",
+    "resume",
+    "time_limit",
+    "max_candidates",
+}
 NOT_COMPARED = {"stats", "provenance", "levels"}  # of a search: the reference has none
 
 

@@ -129,8 +129,6 @@ def test_what_cannot_be(tmp_path):
         dq.knn_graph(x, 3, memory_limit=least)
     enough_now = int(str(error.value).split("at least ")[1].split()[0])
     assert_same(dq.knn_graph(x, 3, memory_limit=enough_now), dq.knn_graph(x, 3))
-    with pytest.raises(ValueError, match="with queries"):
-        dq.knn_graph(x, 3, queries=x, memory_limit="1GB")
     with pytest.raises(ValueError, match="backend='cpu'"):
         dq.knn_graph(x, 3, backend="reference", memory_limit="1GB")
     with pytest.raises(ValueError, match=r"k must be at most .* 2999"):

@@ -151,6 +151,43 @@ void knn_state(py::module_& m) {
         });
 }
 
+template <class T>
+Matrix<T> filled(Array<T>& a, const KnnRows& lists) {
+    const auto view = matrix(a);
+    if (view.rows != lists.rows() || view.cols != lists.k())
+        throw py::value_error("the result has another shape than the lists");
+    return {a.mutable_data(), view.rows, view.cols};
+}
+
+void knn_rows(py::module_& m) {
+    py::class_<KnnRows>(m, "KnnRows")
+        .def(py::init([](int64_t rows, int64_t k, const std::string& metric) {
+                 return KnnRows(rows, k, metric_of(metric));
+             }),
+             py::arg("rows"), py::arg("k"), py::arg("metric"))
+        .def(
+            "update",
+            [](KnnRows& self, const Array<float>& rows, const Array<float>& base, int64_t row_start,
+               int64_t base_start, int64_t threads, py::object progress) {
+                const auto row_view = matrix(rows), base_view = matrix(base);
+                if (row_view.rows != self.rows() || row_view.cols != base_view.cols)
+                    throw py::value_error("rows have another shape than the lists or the base");
+                KnnStats stats;
+                PythonRun(threads, std::move(progress)).call([&](const Run& run) {
+                    stats = self.update(row_view, base_view, row_start, base_start, run);
+                });
+                return record_of(stats);
+            },
+            py::arg("rows").noconvert(), py::arg("base").noconvert(), py::arg("row_start"),
+            py::arg("base_start"), py::arg("threads"), py::arg("progress"))
+        .def(
+            "finish",
+            [](const KnnRows& self, Array<int32_t>& indices, Array<float>& distances) {
+                self.finish({filled(indices, self), filled(distances, self)});
+            },
+            py::arg("indices").noconvert(), py::arg("distances").noconvert());
+}
+
 }  // namespace
 
 void knn(py::module_& m) {
@@ -174,6 +211,9 @@ void knn_on_cpu(py::module_& m) {
                                   cpu::knn_most_bytes(n, d, k));
         },
         py::arg("n"), py::arg("d"), py::arg("k"));
+    m.def("knn_block_bytes", &cpu::knn_block_bytes, py::arg("rows"), py::arg("base"), py::arg("d"),
+          py::arg("k"));
+    knn_rows(m);
     knn_state(m);
 }
 

@@ -195,12 +195,15 @@ KnnStats update_lists(const ListsInput& in, NeighbourLists& lists, int64_t first
     const auto list_of = [&](int64_t row) {
         return first_list + queries.points.ids[static_cast<size_t>(row)];
     };
+    const auto own_name = [&](int64_t row) {
+        return in.row_start < 0 ? -1 : in.row_start + queries.points.ids[static_cast<size_t>(row)];
+    };
     const double prepared = seconds();
     const SweepCounts counts =
         sweep_cross(queries, base,
                     {.lists = lists,
                      .list_of = list_of,
-                     .own_name = [&](int64_t row) { return in.exclude_same ? list_of(row) : -1; },
+                     .own_name = own_name,
                      .name_of =
                          [&](int64_t other) {
                              return static_cast<int32_t>(
@@ -208,6 +211,11 @@ KnnStats update_lists(const ListsInput& in, NeighbourLists& lists, int64_t first
                          }},
                     run);
     return stats_of(plan.levels, counts, in.base.rows, start, prepared);
+}
+
+void KnnRows::finish(const KnnOutput& out) const {
+    if (lists_.first_open() >= 0) fail_changed();
+    lists_.write(metric_, out);
 }
 
 KnnStats cpu::knn_graph(const KnnInput& in, const KnnOutput& out, const Run& run) {

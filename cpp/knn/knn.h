@@ -126,5 +126,8 @@ int64_t knn_room_bytes(int64_t n, int64_t d, int64_t k);
 int64_t knn_least_bytes(int64_t n, int64_t k);
 int64_t knn_most_bytes(int64_t n, int64_t d, int64_t k);
 
+// What a block of rows against a block of base holds at most, both as float32 counted in, and the lists of the rows.
+int64_t knn_block_bytes(int64_t rows, int64_t base, int64_t d, int64_t k);
+
 }  // namespace cpu
 }  // namespace dqcore

@@ -37,6 +37,15 @@ int64_t level1_bytes(const Levels& levels) {
     return 2 * dims + 2 * stages * int64_t{sizeof(int32_t)};
 }
 
+// Those that hold most of d coordinates.
+Levels most_levels(int64_t d) {
+    Levels most;
+    most.stages = {d};
+    most.near = d;
+    most.rest = true;
+    return most;
+}
+
 // Pairs of blocks and what sorts them.
 int64_t pairs_bytes(int64_t g) {
     const int64_t blocks = std::min<int64_t>(900, padded(g) / (2 * Order::kGroup) + 1);
@@ -110,12 +119,16 @@ int64_t cpu::knn_least_bytes(int64_t n, int64_t k) {
 }
 
 int64_t cpu::knn_most_bytes(int64_t n, int64_t d, int64_t k) {
-    Levels most;
-    most.stages = {d};
-    most.near = d;
-    most.rest = true;
     return n * d * kNumber + first_bytes(n, d) + NeighbourLists::bytes(n, k) +
-           in_memory(n, n, k, Metric::kCosine, most);
+           in_memory(n, n, k, Metric::kCosine, most_levels(d));
+}
+
+int64_t cpu::knn_block_bytes(int64_t rows, int64_t base, int64_t d, int64_t k) {
+    const auto sweeping = [&](int64_t n) {
+        return first_bytes(n, d) + in_memory(n, n, k, Metric::kCosine, most_levels(d));
+    };
+    return (rows + base) * d * kNumber + NeighbourLists::bytes(rows, k) +
+           std::max(Frame::rotating_bytes(d), sweeping(rows) + sweeping(base));
 }
 
 }  // namespace dqcore

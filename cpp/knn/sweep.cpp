@@ -199,7 +199,7 @@ void offer_zero_rows(const Keys& queries, const Keys& base, const ListsInput& in
     }
     for (int64_t i = 0; i < queries.rows(); ++i)
         for (const int32_t name : queries.is_zero(i) ? lowest : zeros)
-            if (!(in.exclude_same && first_list + i == name))
+            if (in.row_start < 0 || in.row_start + i != name)
                 lists.offer(first_list + i, 1.0, name);
 }
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _backend, _check, _device, knn_files, sources
+from . import _backend, _check, _device, knn_blocks, knn_files, sources
+from .passes import check_executor
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -216,6 +217,7 @@ def knn_graph(
     threads: int = 0,
     progress: _check.Progress = None,
     memory_limit: int | str | None = None,
+    executor: object = None,
 ) -> KnnGraph:
     """Find the k nearest neighbours of every row, exactly.
 
@@ -245,8 +247,13 @@ def knn_graph(
         Bytes, or such as "512MB", that may be resident at once besides `features` in memory and the result, with 64 MB
         for Python and its libraries. Where all does not fit, the rows, as they are and rotated, and the lists lie in a
         file without a name in the folder for temporary files (TMPDIR), of about 8 n d + 12 n k bytes, all taken
-        before any work; on a tmpfs that is memory too. What remains, some 500 bytes a row for k = 10, must fit. The
-        result is the same to the bit. Without `queries`, and on the CPU.
+        before any work; on a tmpfs that is memory too. What remains, some 500 bytes a row for k = 10, must fit. With
+        `queries` or an `executor`, blocks of rows meet blocks of `features` instead, which are read once for each block
+        of rows; there is no such file. The result is the same to the bit. On the CPU alone.
+    executor : optional
+        Anything with `submit`, as for `confident_joint`: other processes or machines seek the neighbours of a range
+        of rows each, on one thread unless `threads` says otherwise and within a `memory_limit` of its own. Each reads
+        all of `features`, a path or a source that it can see; without `queries` that is twice the work of one process.
 
     Returns
     -------
@@ -278,8 +285,12 @@ def knn_graph(
     array([1, 0, 1], dtype=int32)
     """
     limit = _check.memory("memory_limit", memory_limit)
+    check_executor(executor)
+    if executor is not None or (limit is not None and queries is not None):
+        run = backend, threads, progress
+        return _in_blocks(limit, features, k, metric, queries, run, executor)
     if limit is not None:
-        return _within(limit, features, k, metric, queries, backend, threads, progress)
+        return _within(limit, features, k, metric, backend, threads, progress)
     features, queries = sources.loaded("features", features), sources.loaded("queries", queries)
     module = _backend.load(backend, features, queries)
     x = _features(module, "features", features)
@@ -289,10 +300,7 @@ def knn_graph(
     q = None
     if queries is not None:
         q = _features(module, "queries", queries)
-        if q.shape[1] != x.shape[1]:
-            raise ValueError(
-                f"queries have {q.shape[1]} columns but features {x.shape[1]}; they must be equal"
-            )
+        _same_columns(q.shape, x.shape)
     k = _check_k(k, n, q is None)
     indices, distances, _, *stats = module.knn_graph(
         x, k, metric=metric, queries=q, threads=threads, progress=progress
@@ -305,18 +313,15 @@ def _within(
     features: ArrayLike,
     k: int,
     metric: str,
-    queries: ArrayLike | None,
     backend: str,
     threads: int,
     progress: _check.Progress,
 ) -> KnnGraph:
     """Return the graph of `knn_graph` within `limit` bytes."""
     module = _backend.load(backend, features)
-    if queries is not None:
-        raise ValueError("memory_limit must be None with queries: KnnState takes blocks of them")
     if not hasattr(module, "knn_graph_spilled"):
         raise ValueError("memory_limit needs backend='cpu'")
-    source = knn_files.source_of(features)
+    source = knn_files.source_of("features", features)
     _check.choice("metric", metric, METRICS)
     threads, progress = _check.run_options(threads, progress)
     k = _check_k(k, len(source), True)
@@ -328,6 +333,40 @@ def _within(
         module, source, k, metric=metric, limit=limit, threads=threads, progress=progress
     )
     return KnnGraph(indices, distances, metric, len(source), True, stats)
+
+
+def _in_blocks(
+    limit: int | None,
+    features: ArrayLike,
+    k: int,
+    metric: str,
+    queries: ArrayLike | None,
+    run: tuple[str, int, _check.Progress],
+    executor: object,
+) -> KnnGraph:
+    """Return the graph of `knn_graph`, by blocks of rows against blocks of features."""
+    backend, threads, progress = run
+    module = _backend.load(backend, features, queries)
+    if not hasattr(module, "KnnRows"):
+        name = "memory_limit" if executor is None else "executor"
+        raise ValueError(f"{name} needs backend='cpu'")
+    base = knn_files.source_of("features", features)
+    rows = None if queries is None else knn_files.source_of("queries", queries)
+    _check.choice("metric", metric, METRICS)
+    threads, progress = _check.run_options(threads, progress)
+    if rows is not None:
+        _same_columns(rows.shape, base.shape)
+    k = _check_k(k, len(base), rows is None)
+    search = knn_blocks.Search(base, rows, k, metric, limit, threads, progress)
+    indices, distances, met = knn_blocks.graph(module, search, executor)
+    return KnnGraph(indices, distances, metric, len(base), rows is None, {"blocks": met})
+
+
+def _same_columns(queries: tuple[int, ...], features: tuple[int, ...]) -> None:
+    if queries[1] != features[1]:
+        raise ValueError(
+            f"queries have {queries[1]} columns but features {features[1]}; they must be equal"
+        )
 
 
 def _check_k(k: object, n: int, self_join: bool) -> int:

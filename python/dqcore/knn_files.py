@@ -22,14 +22,14 @@ _PIECE_BYTES = (
 _MOST_READERS = 2  # whatever the threads: they only copy
 
 
-def source_of(features: object) -> Source:
-    """Return `features` as rows that can be read in blocks, their values unchecked."""
-    source = found_source("features", features)
+def source_of(name: str, features: object) -> Source:
+    """Return features as rows that can be read in blocks, their values unchecked."""
+    source = found_source(name, features)
     if source is None:
-        source = ArrayRows(_check.array("features", features, 2, _WANT))
+        source = ArrayRows(_check.array(name, features, 2, _WANT))
     if len(source.shape) != 2:
-        raise ValueError(f"features must be {_WANT}, got shape {source.shape} in {source.name}")
-    _check.features("features", np.empty((0, source.shape[1]), source.dtype))
+        raise ValueError(f"{name} must be {_WANT}, got shape {source.shape} in {source.name}")
+    _check.features(name, np.empty((0, source.shape[1]), source.dtype))
     return source
 
 
@@ -115,10 +115,25 @@ def _fill(file: int, source: Source, limit: int, threads: int, progress: _check.
         return bad
 
     readers = min(_backend.load("cpu").threads(threads), _MOST_READERS)
-    found = Passes(source, limit, readers, progress).first_bad("read", copy)
+    _refuse("features", Passes(source, limit, readers, progress).first_bad("read", copy))
+
+
+def refuse_not_finite(name: str, rows: Passes) -> None:
+    """Raise for rows of which some are not finite, as `knn_graph` does in memory."""
+
+    def bad(_: int, block: NDArray[Any]) -> NDArray[np.bool_]:
+        with np.errstate(over="ignore"):
+            found: NDArray[np.bool_] = ~np.isfinite(_check.contiguous(block, np.float32))
+        return found
+
+    _refuse(name, rows.first_bad("values", bad))
+    raise ValueError(f"{name} changed during the call")
+
+
+def _refuse(name: str, found: tuple[int, int, Any, str] | None) -> None:
     if found is not None:
         row, column, value, entries = found
         raise ValueError(
-            f"features must be {_WANT} within float32's range: row {row}, column {column} is "
+            f"{name} must be {_WANT} within float32's range: row {row}, column {column} is "
             f"{_check.shown(value)} ({entries})"
         )
