@@ -14,6 +14,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SCALE = float(os.environ.get("DQCORE_TEST_SCALE", "1"))
 
 
+def examples(count):
+    """Return the number of examples to try where `count` is the full one."""
+    return max(10, int(count * SCALE))
+
+
 @pytest.fixture(params=_cpu.isas())
 def native_isa(request):
     """Each instruction set of this machine in turn, in force and read back from the library."""

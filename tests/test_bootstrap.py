@@ -3,6 +3,7 @@
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import examples
 from dqcore import _cpu, reference
 from dqcore.reference import bootstrap as definition
 from hypothesis import given, settings
@@ -58,7 +59,7 @@ def test_native_equals_the_reference(rng, collision, fixed):
                 same(classes, _cpu.confident_classes(y, p, **del_seed, **run))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     n=st.integers(0, 40),
     n_classes=st.integers(1, 5),

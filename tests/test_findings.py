@@ -3,6 +3,7 @@
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import examples
 from dqcore.audit import findings
 from dqcore.audit.balance import class_balance
 from dqcore.audit.copies import conflicting
@@ -222,7 +223,7 @@ def test_split_without_evidence_is_refused():
         dq.audit([0, 1], split=["a", "b"])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.lists(st.tuples(st.integers(-1, 5), st.integers(-1, 3)), max_size=40))
 def test_conflicting_is_more_than_one_label_in_a_group(rows):
     group = np.array([g for g, _ in rows], np.int64)

@@ -3,6 +3,7 @@
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import examples
 from dqcore import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,7 +106,7 @@ def test_one_row_repeated_by_a_stride_of_zero():
     same_everything(labels, p)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 60),
@@ -120,7 +121,7 @@ def test_any_shape_equals_the_reference(seed, n, n_classes, parts, dtype, thread
     same_everything(labels, q, threads=threads)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_classes=st.integers(1, 20),
@@ -295,7 +296,7 @@ def test_the_calibrated_joint_keeps_row_totals_and_breaks_ties_low():
     same(found, reference.calibrate(counts, np.array([10, 0, 6])))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1), n_classes=st.integers(1, 200), most=st.sampled_from([1, 9, 900])
 )

@@ -7,6 +7,7 @@ import zlib
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joint_cases import FILTERS, QUALITIES, coarse, same, smooth
@@ -32,7 +33,7 @@ def gather(rng, make, update, pieces):
     return states[0]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 200),

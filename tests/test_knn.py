@@ -5,6 +5,7 @@ import itertools
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import examples
 from dqcore import _cpu, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -296,7 +297,7 @@ def test_permuting_rows_permutes_the_graph(rng):
     np.testing.assert_array_equal(permuted.indices, place[plain.indices[order]])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     x=hnp.arrays(
         st.sampled_from([np.float16, np.float32, np.float64, ">f4", np.int8, np.int64]),
@@ -561,7 +562,7 @@ def test_bad_csr():
 # ---- the mergeable state ----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data(), metric=st.sampled_from(METRICS), seed=st.integers(0, 2**32 - 1))
 def test_any_split_order_and_merge_gives_the_same_graph(data, metric, seed):
     rng = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import examples
 from dqcore import reference
 from dqcore.reference.neighbours import groups_of, quantile
 from hypothesis import given, settings
@@ -131,7 +132,7 @@ def test_no_rows():
 # ---- components ----------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.data())
 def test_groups_are_the_connected_components(data):
     n = data.draw(st.integers(1, 40))
@@ -210,7 +211,7 @@ def test_scale_changes_nothing(rng, metric, scale):
     assert np.array_equal(dq.near_duplicates(a).group, dq.near_duplicates(b).group)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.integers(2, 30), st.integers(1, 5), st.integers(0, 2**31), st.integers(1, 3))
 def test_any_shape_of_lattice(n, d, seed, levels):
     """Small whole numbers: ties and copies everywhere."""

@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import examples
 from dqcore.audit import table
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,7 +114,7 @@ def test_reports_of_next_to_nothing_fit_too(labels):
     VALIDATOR.validate(json.loads(dq.audit(labels, pred_probs=probs, columns=columns).to_json()))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     st.lists(st.text(min_size=1), min_size=2, max_size=2, unique=True),
     st.text(),
@@ -243,7 +244,7 @@ def test_hostile_names_come_back(name, tmp_path):
     assert dq.Audit.load(tmp_path / "out").class_names == (name, "plain")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.text(min_size=1, max_size=20))
 def test_any_text_is_safe_and_still_there(text):
     cell = table.safe(text)

@@ -5,6 +5,7 @@ import heapq
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import examples
 from dqcore import reference
 from dqcore.audit import demo
 from dqcore.reference.similar import HOPS
@@ -109,7 +110,7 @@ def plain_scores(rows, labels, graph, truth, suggested, quality):
     return scores
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.integers(3, 30), st.integers(0, 2**31), st.booleans(), st.booleans())
 def test_as_the_definition_says(n, seed, whole, told):
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ import dqcore as dq
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import examples
 from dqcore import _cpu, _stats, reference
 from dqcore.reference.slices import SliceCounts
 from hypothesis import given, settings
@@ -103,7 +104,7 @@ def test_hundreds_of_columns_are_the_reference(rng):
         )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 60),
@@ -553,7 +554,7 @@ def part(errors, columns, chosen):
     return errors[chosen], {name: column[chosen] for name, column in columns.items()}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 50),
