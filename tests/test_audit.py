@@ -423,7 +423,7 @@ def test_failed_write_leaves_the_old_result(full, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.np, "save", full_disk)
+        patch.setattr(store.np.lib.format, "write_array", full_disk)
         with pytest.raises(OSError, match="No space"):
             full.save(tmp_path / "out")
     assert len(dq.Audit.load(tmp_path / "out")) == 2
