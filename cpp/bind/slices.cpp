@@ -89,11 +89,18 @@ void update(room::SliceState& state, const py::array& errors, const std::vector<
     python.call([&](const Run& run) { state.update(in, run); });
 }
 
-py::tuple finish(const room::SliceState& state, int64_t min_support) {
+bool add(room::SliceState& state, const py::array& errors, const std::vector<py::array>& codes,
+         int64_t most_bytes) {
+    const room::SliceInput in = slice_input(errors, codes);
+    const py::gil_scoped_release release;
+    return state.add(in, most_bytes);
+}
+
+py::tuple finish(const room::SliceState& state, int64_t min_support, int64_t most_bytes) {
     room::SliceCounts counts;
     {
         const py::gil_scoped_release release;
-        counts = state.finish(min_support);
+        counts = state.finish(min_support, most_bytes);
     }
     return counts_tuple(counts);
 }
@@ -105,7 +112,7 @@ py::tuple count(room::SliceSpec spec, const py::array& errors, const std::vector
     PythonRun python(threads, std::move(progress));
     python.call([&](const Run& run) { state = DQCORE_BACKEND::counted(std::move(spec), in, run); });
     if (!state) throw std::logic_error("a call that returned made no state");
-    return finish(*state, min_support);
+    return finish(*state, min_support, INT64_MAX);
 }
 
 py::tuple slice_errors(const py::array& errors, const std::vector<py::array>& codes,
@@ -188,17 +195,26 @@ void slice_states(py::module_& m) {
           py::arg("most_bytes"), py::arg("threads"), py::arg("progress"));
     py::class_<room::SliceState>(m, "SliceState")
         .def(py::init([](std::vector<int64_t> n_categories, int64_t max_level,
-                         int64_t error_exponent, std::string description) {
-                 return room::SliceState(
-                     {std::move(n_categories), max_level, error_exponent, std::move(description)});
+                         int64_t error_exponent, std::string description, int64_t wide_cells,
+                         int64_t all_cells) {
+                 return room::SliceState({std::move(n_categories),
+                                          max_level,
+                                          error_exponent,
+                                          std::move(description),
+                                          {},
+                                          wide_cells,
+                                          all_cells});
              }),
              py::arg("n_categories"), py::kw_only(), py::arg("max_level"),
-             py::arg("error_exponent"), py::arg("description"))
+             py::arg("error_exponent"), py::arg("description"), py::arg("wide_cells") = 0,
+             py::arg("all_cells") = 0)
         .def("update", &update, py::arg("errors").noconvert(), py::arg("codes"), py::kw_only(),
              py::arg("threads"), py::arg("progress"))
         .def("merge", &room::SliceState::merge, py::arg("other"),
              py::call_guard<py::gil_scoped_release>())
-        .def("finish", &finish, py::arg("min_support"))
+        .def("add", &add, py::arg("errors").noconvert(), py::arg("codes"), py::kw_only(),
+             py::arg("most_bytes"))
+        .def("finish", &finish, py::arg("min_support"), py::arg("most_bytes") = INT64_MAX)
         .def("to_bytes", [](const room::SliceState& s) { return py::bytes(s.to_bytes()); })
         .def_static(
             "from_bytes",
@@ -215,6 +231,9 @@ void slice_states(py::module_& m) {
         .def_property_readonly(
             "description",
             [](const room::SliceState& s) { return py::bytes(s.spec().description); })
+        .def_property_readonly("held_bytes", &room::SliceState::held_bytes)
+        .def_property_readonly("hash_tables", &room::SliceState::hash_tables)
+        .def("dense_bytes", &room::SliceState::dense_bytes, py::arg("losses"))
         .def_property_readonly("n_rows", [](const room::SliceState& s) { return s.n_rows(); });
 }
 

@@ -73,9 +73,11 @@ void each_subset(const Columns& columns, size_t level, const Visit& visit) {
 // Covers all subsets of the highest level, greedily.
 class Cover {
 public:
-    Cover(const std::vector<int64_t>& n_categories, size_t level, int64_t wide_cells, Ranks& ranks)
+    Cover(const std::vector<int64_t>& n_categories, size_t level, int64_t wide_cells,
+          int64_t all_cells, Ranks& ranks)
         : level_(level),
           wide_cells_(wide_cells),
+          all_cells_(all_cells),
           ranks_(ranks),
           covered_(static_cast<size_t>(ranks.count(level))) {
         for (const int64_t n : n_categories) radix_.push_back(n + 1);  // one more for missing
@@ -105,7 +107,7 @@ private:
             product *= radix_[static_cast<size_t>(best)];
         }
         each_subset(columns, level_, [&](const Columns& s) { covered_[ranks_.rank(s)] = true; });
-        const bool dense = product <= kDenseCells && used_ + product <= kAllCells;
+        const bool dense = product <= kDenseCells && used_ + product <= all_cells_;
         if (dense) used_ += product;
         tables.push_back({std::move(columns), dense});
     }
@@ -138,7 +140,7 @@ private:
     }
 
     size_t level_;
-    int64_t wide_cells_;
+    int64_t wide_cells_, all_cells_;
     Ranks& ranks_;
     std::vector<bool> covered_;
     std::vector<int64_t> radix_;
@@ -149,7 +151,7 @@ private:
 }  // namespace
 
 SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_level,
-                      int64_t wide_cells) {
+                      int64_t wide_cells, int64_t all_cells) {
     const auto m = static_cast<int64_t>(n_categories.size());
     const int64_t level = std::min(m, max_level);
     SlicePlan plan;
@@ -167,7 +169,7 @@ SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_leve
         }
     }
 
-    Cover cover(n_categories, static_cast<size_t>(level), wide_cells, ranks);
+    Cover cover(n_categories, static_cast<size_t>(level), wide_cells, all_cells, ranks);
     plan.tables = std::move(cover.tables);
 
     // Each crossing comes from the table with the fewest cells that holds its columns; hash tables

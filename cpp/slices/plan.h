@@ -22,19 +22,19 @@ struct SlicePlan {
     std::vector<Crossing> crossings;  // by number of columns, then columns
 };
 
+// 2^15 cells of 8 bytes: two or three such tables fit a core's second-level cache.
+inline constexpr int64_t kWideCells = 1 << 15;
+// All dense tables of one worker together: 256 MiB of 0/1 counts.
+inline constexpr int64_t kAllCells = 1 << 25;
+
 // Throws std::invalid_argument where there are too many crossings or one has 2^128 cells.
-// `wide_cells`: see SliceSpec.
+// `wide_cells`, `all_cells`: see SliceSpec.
 SlicePlan plan_slices(const std::vector<int64_t>& n_categories, int64_t max_level,
-                      int64_t wide_cells);
+                      int64_t wide_cells, int64_t all_cells = kAllCells);
 
 // The same for these crossings alone. Throws std::invalid_argument where one has no columns, or not
 // ascending ones of those there are.
 SlicePlan plan_crossings(const std::vector<int64_t>& n_categories,
                          const std::vector<std::vector<int32_t>>& crossings, int64_t wide_cells);
-
-// 2^15 cells of 8 bytes: two or three such tables fit a core's second-level cache.
-inline constexpr int64_t kWideCells = 1 << 15;
-// All tables of one worker together: 256 MiB of 0/1 counts.
-inline constexpr int64_t kAllCells = 1 << 25;
 
 }  // namespace dqcore::cpu

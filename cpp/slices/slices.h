@@ -54,6 +54,8 @@ struct SliceSpec {
     // How many cells a table may have that holds more than one crossing needs; 0: as many as suit this machine. Not
     // written to bytes either.
     int64_t wide_cells = 0;
+    // How many cells all dense tables may have together; what is beyond holds only cells that occur. 0: 2^25.
+    int64_t all_cells = 0;
 };
 
 inline constexpr int64_t kMostExponent = 400;         // squares of sums stay finite
@@ -91,9 +93,18 @@ public:
 
     // Adds all rows of `in`, or none where it throws.
     void update(const SliceInput& in, const Run& run);
+    // The same on this thread and in place: nothing is made for each block of rows. Returns false where tables of cells
+    // that occur would take more than `most_bytes` while they grow. Where it does, or throws, the state is of no use.
+    bool add(const SliceInput& in, int64_t most_bytes);
     void merge(const SliceState& other);
-    // Slices of at least max(1, min_support) rows.
-    SliceCounts finish(int64_t min_support) const;
+    // Slices of at least max(1, min_support) rows. Throws std::invalid_argument where they, with what is made of them in
+    // Python, and what they are summed out to take more than `most_bytes`.
+    SliceCounts finish(int64_t min_support, int64_t most_bytes = INT64_MAX) const;
+
+    // What all tables hold; what the dense ones will, where there are losses or not; how many others there are.
+    int64_t held_bytes() const;
+    int64_t dense_bytes(bool losses) const;
+    int64_t hash_tables() const;
 
     std::string to_bytes() const;
     static SliceState from_bytes(std::string_view bytes);

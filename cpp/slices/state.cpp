@@ -52,14 +52,18 @@ void check_spec(const SliceSpec& spec) {
         throw std::invalid_argument("error_exponent must be in [-400, 400]");
 }
 
+constexpr auto kCellBytes = static_cast<int64_t>(sizeof(Cell) + sizeof(uint64_t));
+
 int usable_workers(const SliceTables& tables, const Run& run) {
     int64_t bytes = 1;
     for (const Table& t : tables.tables) {
-        constexpr auto kCellBytes = static_cast<int64_t>(sizeof(Cell) + sizeof(uint64_t));
         if (t.dense()) bytes += static_cast<int64_t>(t.cells()) * kCellBytes;
     }
     return static_cast<int>(std::clamp<int64_t>(kWorkerBytes / bytes, 1, run.threads));
 }
+
+// Of a slice, in finish and in what Python makes of it at once: vectors that grow, arrays, the table and its order.
+constexpr int64_t kSliceBytes = 700, kConditionBytes = 60;
 
 // What one worker has counted.
 struct Partial {
@@ -94,10 +98,11 @@ void append(SliceCounts& out, const Table& table, uint128 key, const Cell& cell,
 SliceState::SliceState(SliceSpec spec) : spec_(std::move(spec)) {
     check_spec(spec_);
     const int64_t wide_cells = spec_.wide_cells > 0 ? spec_.wide_cells : kWideCells;
+    const int64_t all_cells = spec_.all_cells > 0 ? spec_.all_cells : kAllCells;
     tables_ = std::make_unique<SliceTables>(
         spec_, std::make_shared<const SlicePlan>(
                    spec_.crossings.empty()
-                       ? plan_slices(spec_.n_categories, spec_.max_level, wide_cells)
+                       ? plan_slices(spec_.n_categories, spec_.max_level, wide_cells, all_cells)
                        : plan_crossings(spec_.n_categories, spec_.crossings, wide_cells)));
 }
 
@@ -152,6 +157,52 @@ void SliceState::update(const SliceInput& in, const Run& run) {
     }
 }
 
+bool SliceState::add(const SliceInput& in, int64_t most_bytes) {
+    if (in.columns.size() != spec_.n_categories.size())
+        throw std::invalid_argument("columns must be as many as the state has");
+    int64_t held = 0, largest = 0;  // of the tables that grow
+    for (const Table& table : tables_->tables) {
+        if (table.dense()) continue;
+        held += table.held_bytes();
+        largest = std::max(largest, table.held_bytes());
+    }
+    Block block(in.columns.size());
+    bool binary = true;
+    for (int64_t at = 0; at < in.errors.size; at += kBlockRows) {
+        block.load(in, spec_, tables_->unit, at, std::min(at + kBlockRows, in.errors.size));
+        binary = binary && block.binary;
+        for (Table& table : tables_->tables) {
+            const int64_t before = table.held_bytes();
+            table.count(block);
+            if (table.dense()) continue;
+            held += table.held_bytes() - before;
+            largest = std::max(largest, table.held_bytes());
+            // One that grows has twice its size afterwards, and both while its parts are moved.
+            if (held + 2 * largest > most_bytes) return false;
+        }
+    }
+    add_rows(in.errors.size, binary);
+    return true;
+}
+
+int64_t SliceState::held_bytes() const {
+    int64_t bytes = 0;
+    for (const Table& table : tables_->tables) bytes += table.held_bytes();
+    return bytes;
+}
+
+int64_t SliceState::dense_bytes(bool losses) const {
+    int64_t cells = 0;
+    for (const Table& table : tables_->tables)
+        cells += table.dense() ? static_cast<int64_t>(table.cells()) : 0;
+    return cells * (losses ? kCellBytes : static_cast<int64_t>(sizeof(uint64_t)));
+}
+
+int64_t SliceState::hash_tables() const {
+    return std::count_if(tables_->tables.begin(), tables_->tables.end(),
+                         [](const Table& table) { return !table.dense(); });
+}
+
 void SliceState::merge(const SliceState& other) {
     const auto same = [](bool equal, const char* what) {
         if (!equal) throw std::invalid_argument(std::string("states differ in ") + what);
@@ -165,8 +216,14 @@ void SliceState::merge(const SliceState& other) {
     tables_->merge(*other.tables_);
 }
 
-SliceCounts SliceState::finish(int64_t min_support) const {
+SliceCounts SliceState::finish(int64_t min_support, int64_t most_bytes) const {
     SliceCounts out;
+    const auto no_room = [&] {
+        throw std::invalid_argument(
+            "memory_limit has no room for the slices: " + std::to_string(most_bytes) +
+            " bytes are left for them; a larger limit, a larger min_support"
+            " or a lower max_level would do");
+    };
     out.width = std::min<int64_t>(spec_.max_level, static_cast<int64_t>(spec_.n_categories.size()));
     out.n_rows = n_rows_;
     out.binary = binary_;
@@ -174,12 +231,22 @@ SliceCounts SliceState::finish(int64_t min_support) const {
     tables_->tables[0].each([&](uint128, const Cell& cell) { all.add(cell); });
     out.total_error_sum = tables_->unit.sum(all.sum);
     out.total_weight = out.total_weight_squares = static_cast<double>(n_rows_);
+    int64_t projected = 0;  // one at a time
+    for (const auto& crossing : tables_->plan->crossings) {
+        const Table& source = tables_->tables[static_cast<size_t>(crossing.table)];
+        if (source.columns() != crossing.columns)
+            projected = std::max(projected, source.projected_bytes(crossing.columns));
+    }
+    if (projected > most_bytes) no_room();
+    const int64_t most_slices =
+        (most_bytes - projected) / (kSliceBytes + kConditionBytes * out.width);
     const auto emit = [&](const Table& table) {
         table.each_sorted([&](uint128 key, const Cell& cell) {
             if (cell.size < min_support) return;
             for (size_t i = 0; i < table.columns().size(); ++i) {
                 if (table.digit(key, i) == 0) return;
             }
+            if (static_cast<int64_t>(out.size.size()) == most_slices) no_room();
             append(out, table, key, cell, all, tables_->unit);
         });
     };

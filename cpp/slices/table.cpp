@@ -386,6 +386,16 @@ void Table::sum_out(const std::vector<T>& from, const std::vector<int64_t>& step
     }
 }
 
+int64_t Table::projected_bytes(const std::vector<int32_t>& columns) const {
+    uint128 cells = 1;  // no more than of this table
+    for (const int32_t c : columns) {
+        const auto at = std::lower_bound(columns_.begin(), columns_.end(), c) - columns_.begin();
+        cells *= static_cast<uint128>(categories_[static_cast<size_t>(at)]) + 1;
+    }
+    if (cells > static_cast<uint128>(kDenseCells)) return 3 * held_bytes();  // as it grows
+    return static_cast<int64_t>(cells) * static_cast<int64_t>(sizeof(uint64_t) + sizeof(Cell));
+}
+
 Table Table::project(const std::vector<int32_t>& columns) const {
     std::vector<size_t> position;
     std::vector<int64_t> categories;

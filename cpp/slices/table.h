@@ -80,6 +80,10 @@ class KeyIndex {
 public:
     uint32_t find_or_add(uint128 key);
     const std::vector<uint128>& keys() const { return keys_; }
+    int64_t held_bytes() const {
+        return static_cast<int64_t>(keys_.capacity() * sizeof(uint128) +
+                                    places_.capacity() * sizeof(uint32_t));
+    }
 
 private:
     void grow();
@@ -113,6 +117,12 @@ public:
     const std::vector<int32_t>& columns() const { return columns_; }
     uint128 cells() const { return cells_; }
     bool dense() const { return dense_; }
+    int64_t held_bytes() const {
+        return index_.held_bytes() + static_cast<int64_t>(packed_.capacity() * sizeof(uint64_t) +
+                                                          full_.capacity() * sizeof(Cell));
+    }
+    // At most what `project` to these columns takes.
+    int64_t projected_bytes(const std::vector<int32_t>& columns) const;
 
 private:
     void find_slots(Block& block);

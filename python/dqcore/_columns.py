@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from . import _check, _foreign
 
 # Whole numbers below this are codes as they are; above, only those that occur get a code.
-_PLAIN_CODES = 1 << 16
+PLAIN_CODES = 1 << 16
 # Up to this many a table of all numbers is quicker than a sort of those that occur.
 _TABLE_CODES = 1 << 26
 
-_WANT = "(n,) whole numbers from 0, strings, bools or categories, -1 or None for missing"
-_WANT_COLUMNS = "a mapping of name to (n,) column, a data frame, or an (n, m) integer array"
+WANT = "(n,) whole numbers from 0, strings, bools or categories, -1 or None for missing"
+WANT_COLUMNS = "a mapping of name to (n,) column, a data frame, or an (n, m) integer array"
 
 Category = int | str | bool
 Foreign = _foreign.Foreign
@@ -35,7 +35,7 @@ def encode(columns: object, name: str = "columns") -> list[Column]:
     """Return every column of `columns` encoded, in order; at least one, all of one length."""
     pairs = list(named(columns, name))
     if not pairs:
-        raise ValueError(f"{name} must be {_WANT_COLUMNS} with at least one column, got none")
+        raise ValueError(f"{name} must be {WANT_COLUMNS} with at least one column, got none")
     seen: set[str] = set()
     for key, _ in pairs:
         if not isinstance(key, str):
@@ -60,12 +60,12 @@ def named(columns: Foreign, name: str) -> Iterable[tuple[Any, Any]]:
     try:
         pairs = _foreign.frame_columns(columns)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} must be {_WANT_COLUMNS}: {error}") from error
+        raise type(error)(f"{name} must be {WANT_COLUMNS}: {error}") from error
     if pairs is not None:
         return pairs
-    table = _check.array(name, columns, 2, _WANT_COLUMNS)
+    table = _check.array(name, columns, 2, WANT_COLUMNS)
     if table.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be {_WANT_COLUMNS}, got an array of dtype {table.dtype}")
+        raise TypeError(f"{name} must be {WANT_COLUMNS}, got an array of dtype {table.dtype}")
     return ((str(j), table[:, j]) for j in range(table.shape[1]))
 
 
@@ -85,12 +85,12 @@ def encode_column(key: str, raw: Foreign, name: str) -> Column:
         missing = np.isnan(values)
         bad = ~missing & ((np.floor(values) != values) | ~(np.abs(values) < 2.0**63))
         if bad.any():
-            raise _check.first_bad(name, values, bad, _WANT)
+            raise _check.first_bad(name, values, bad, WANT)
         return _encode_integers(key, np.where(missing, -1, values).astype(np.int64), name)
     if kind in "UOT":
         return _encode_objects(key, values.tolist(), name)
     advice = f"; pass {name}.astype(str)" if kind in "SMm" else ""
-    raise TypeError(f"{name} must be {_WANT}, got dtype {values.dtype}{advice}")
+    raise TypeError(f"{name} must be {WANT}, got dtype {values.dtype}{advice}")
 
 
 def _as_array(raw: Foreign, name: str) -> NDArray[Any]:
@@ -99,7 +99,7 @@ def _as_array(raw: Foreign, name: str) -> NDArray[Any]:
         raw = raw.to_list() if hasattr(raw, "to_list") else raw.to_pylist()  # keeps whole numbers
     if isinstance(raw, list | tuple):  # NumPy would turn a mixed one into one type in silence
         return np.fromiter(raw, object, len(raw))
-    return _check.array(name, raw, 1, _WANT)
+    return _check.array(name, raw, 1, WANT)
 
 
 def _is_arrow_text(kind: Foreign) -> bool:
@@ -136,8 +136,8 @@ def _encode_integers(key: str, values: NDArray[np.integer], name: str) -> Column
         return Column(key, values, 0, None)
     low, high = int(values.min()), int(values.max())
     if low < -1:
-        raise _check.first_bad(name, values, values < -1, _WANT)
-    if high < _PLAIN_CODES:
+        raise _check.first_bad(name, values, values < -1, WANT)
+    if high < PLAIN_CODES:
         return Column(key, values, high + 1, None)
     present = values[values >= 0]
     codes = np.full(values.shape, -1, np.int32)
@@ -173,14 +173,14 @@ def _encode_objects(key: str, items: list[Any], name: str) -> Column:
             said = f"row {row} is {_check.shown(item)} ({type(item).__name__})"
             if of is not None and first is not None:
                 said += f" but row {first[0]} {_check.shown(first[1])}, mixed types"
-            raise TypeError(f"{name} must be {_WANT}: {said}")
+            raise TypeError(f"{name} must be {WANT}: {said}")
         first = first or (row, item)
     if family is int:
         plain = (-1 if _check.is_missing(item) else int(item) for item in items)
         try:
             return _encode_integers(key, np.fromiter(plain, np.int64, len(items)), name)
         except OverflowError:
-            raise ValueError(f"{name} must be {_WANT}: a number is 2^63 or more") from None
+            raise ValueError(f"{name} must be {WANT}: a number is 2^63 or more") from None
     distinct = dict.fromkeys(items)
     found = sorted(item for item in distinct if not _check.is_missing(item))
     codes = dict.fromkeys(distinct, -1)

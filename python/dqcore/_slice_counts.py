@@ -14,21 +14,29 @@ from .reference.slices import SliceCounts
 from .slice_table import ALPHA, SliceTable
 
 _LEAST_DOUBT = 2.0**-50  # 1 - confidence: quantiles need some of it left
-_MOST_ERROR = 2.0**400  # the kernels' own limit: squares of sums stay finite
+MOST_ERROR = 2.0**400  # the kernels' own limit: squares of sums stay finite
 _MOST_WEIGHTED = 99  # the same with weights, as a power of two
 _MOST_CROSSINGS = 1 << 20
 
 
+WANT_ERRORS = "(n,) bools, 0/1 integers, or finite losses of at least 0"
+LOSSES_ADVICE = "; pass errors.astype(float) for losses"
+
+
+def wanted_losses(most: float | None) -> str:
+    """Return what errors must be where none may be above `most`."""
+    return WANT_ERRORS if most is None else f"{WANT_ERRORS} and at most max_abs_error = {most!r}"
+
+
 def error_values(errors: object, most: float | None) -> tuple[NDArray[Any], float]:
     """Return errors as uint8 0/1 or float64 losses, and the largest (0 without rows)."""
-    want = "(n,) bools, 0/1 integers, or finite losses of at least 0"
+    want = WANT_ERRORS
     values = _check.array("errors", errors, 1, want)
     kind = values.dtype.kind
     if kind == "f" and values.dtype.itemsize <= 8:
         values = values.astype(np.float64, copy=False)
-        bound = _MOST_ERROR if most is None else min(most, _MOST_ERROR)
-        if most is not None:
-            want += f" and at most max_abs_error = {most!r}"
+        bound = MOST_ERROR if most is None else min(most, MOST_ERROR)
+        want = wanted_losses(most)
         largest = float(values.max(initial=0.0))
         if not (values.min(initial=0.0) >= 0.0 and largest <= bound):
             bad = ~((values >= 0.0) & (values <= bound))
@@ -39,19 +47,17 @@ def error_values(errors: object, most: float | None) -> tuple[NDArray[Any], floa
     elif kind in "iu":
         bad = (values != 0) & (values != 1)
         if bad.any():
-            advice = "; pass errors.astype(float) for losses"
-            raise _check.first_bad("errors", values, bad, want + advice)
+            raise _check.first_bad("errors", values, bad, want + LOSSES_ADVICE)
         flags = values.astype(np.uint8, copy=False)
     else:
         raise TypeError(f"errors must be {want}, got dtype {values.dtype}")
     if most is not None and most < 1.0 and flags.any():
-        want += f" and at most max_abs_error = {most!r}"
-        raise _check.first_bad("errors", values, flags != 0, want)
+        raise _check.first_bad("errors", values, flags != 0, wanted_losses(most))
     return flags, 1.0
 
 
 def most_error(value: object) -> float:
-    return _check.number("max_abs_error", value, 1.0 / _MOST_ERROR, _MOST_ERROR)
+    return _check.number("max_abs_error", value, 1.0 / MOST_ERROR, MOST_ERROR)
 
 
 def confidence_level(value: object) -> float:
@@ -122,19 +128,22 @@ class Counting(NamedTuple):
         return SliceCounts(*counts)
 
 
+Product = Callable[[NDArray[Any], NDArray[np.float64]], NDArray[Any]]  # of errors and weights
+
+
 def weighted_counts(
-    counting: Counting, errors: NDArray[Any], weights: NDArray[np.float64], exponent: int
+    count: Callable[[Product, int], SliceCounts], exponent: int, unit: int
 ) -> SliceCounts:
     """Return the counts with weighted sums: those of w e, w, w^2 and w e^2, each a count of losses.
 
-    The slices are the same ones in the same order each time.
+    `count` is given what to count of each row and the exponent of its bound. The slices are the same ones in the same
+    order each time.
     """
-    own, losses = counting.of(errors, exponent), errors.astype(np.float64)
-    unit = weight_exponent(weights)
-    product = counting.of(losses * weights, exponent + unit)
-    weight = counting.of(weights, unit)
-    weight_squares = counting.of(weights * weights, 2 * unit)
-    squares = counting.of(losses * weights * losses, 2 * exponent + unit)
+    own = count(lambda errors, _: errors, exponent)
+    product = count(lambda e, w: e.astype(np.float64) * w, exponent + unit)
+    weight = count(lambda _, w: w, unit)
+    weight_squares = count(lambda _, w: w * w, 2 * unit)
+    squares = count(lambda e, w: (losses := e.astype(np.float64)) * w * losses, 2 * exponent + unit)
     return own._replace(
         error_sum=product.error_sum,
         rest_error_sum=product.rest_error_sum,
@@ -177,7 +186,12 @@ def weight_exponent(weights: NDArray[np.float64] | None) -> int:
     """Return the least e, but at least -99, with no weight above 2^e."""
     if weights is None:
         return 0
-    return error_exponent(max(float(weights.max(initial=0.0)), 2.0**-_MOST_WEIGHTED))
+    return unit_of_weights(float(weights.max(initial=0.0)))
+
+
+def unit_of_weights(largest: float) -> int:
+    """Return what `weight_exponent` does, of the largest weight."""
+    return error_exponent(max(largest, 2.0**-_MOST_WEIGHTED))
 
 
 def check_weighted(largest: float, most: float | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import _backend, _check, _device, sources
+from . import _backend, _check, _device, slice_passes, sources
 from ._slice_counts import (
     Counting,
     check_weighted,
@@ -55,6 +55,7 @@ def slice_errors(
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
+    memory_limit: int | str | None = None,
 ) -> SliceTable:
     """Count the errors in every slice of every column, and of every crossing of columns.
 
@@ -65,8 +66,8 @@ def slice_errors(
     columns : mapping of name to (n,) column, data frame, or (n, m) integer array
         Categories of each row: whole numbers from 0, strings, bools or categoricals; -1, None or
         NaN for missing. A row takes no part in the slices of a column where it is missing. The
-        columns of an array are named "0", "1", ... Each, like `errors`, may be a path or a `Source`, read into memory;
-        `SliceState` counts what does not fit there. With backend "cuda" (or "auto" and `errors` on a CUDA device) what is
+        columns of an array are named "0", "1", ... Each, like `errors`, may be a path or a `Source`, read into memory
+        but for what `memory_limit` says. With backend "cuda" (or "auto" and `errors` on a CUDA device) what is
         on a device is brought to the host to be encoded.
     max_level : int
         Most columns in one crossing.
@@ -89,6 +90,10 @@ def slice_errors(
         0 for all that the process may use. No result depends on it.
     progress : callable, optional
         Called with (stage, rows done, rows in all).
+    memory_limit : int or str, optional
+        Bytes, or such as "512MB", that may be held at once besides arguments in memory and the result: errors and
+        columns of numbers are read in blocks, once to see which categories there are and once to count. Other columns
+        (text, categoricals) are encoded in memory, within the limit. The result is the same to the bit. On the CPU.
 
     Returns
     -------
@@ -101,7 +106,10 @@ def slice_errors(
         A column or the errors are of a type that is not accepted; a column name is not a string.
     ValueError
         Lengths differ; a loss is negative, NaN, infinite or above `max_abs_error`; a code is below
-        -1; a name comes twice; there are no columns; `max_level` asks for too many crossings.
+        -1; a name comes twice; there are no columns; `max_level` asks for too many crossings;
+        `memory_limit` is too low (says of what, and what would do where that is known).
+    OSError
+        A file cannot be read, or changed meanwhile.
     BackendError
         The backend named cannot run here.
 
@@ -120,7 +128,23 @@ def slice_errors(
     >>> table[0].error_rate
     1.0
     """
+    limit = _check.memory("memory_limit", memory_limit)
     module = _backend.load(backend, errors)
+    if limit is not None:
+        return slice_passes.slice_errors(
+            module,
+            errors,
+            columns,
+            limit,
+            max_level=max_level,
+            min_support=min_support,
+            confidence=confidence,
+            max_abs_error=max_abs_error,
+            weights=weights,
+            missing=missing,
+            threads=threads,
+            progress=progress,
+        )
     errors = _device.column(module, "errors", sources.loaded("errors", errors))
     checked = encoded(_device.columns(module, "columns", _loaded(columns)), missing)
     most = loss_bound(max_abs_error)
@@ -145,7 +169,12 @@ def slice_errors(
     if row_weight is None:
         counts = counting.of(values, exponent)
     else:
-        counts = weighted_counts(counting, values, row_weight, exponent)
+        w = row_weight
+        counts = weighted_counts(
+            lambda product, unit: counting.of(product(values, w), unit),
+            exponent,
+            weight_exponent(w),
+        )
     return table(
         counts,
         checked,
