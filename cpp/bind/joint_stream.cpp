@@ -2,12 +2,14 @@
 #include <pybind11/stl.h>
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bind/array.h"
+#include "joint/bootstrap.h"
 #include "joint/issue_state.h"
 #include "joint/stream.h"
 
@@ -100,6 +102,68 @@ void mark_selections(IssueState& state, Array<uint8_t>& flags) {
     mark_selected(state, rows);
 }
 
+template <class State>
+void add_replicates(State& state, const Array<int32_t>& labels, const py::array& pred_probs,
+                    int64_t row_start, int64_t n_classes) {
+    const JointInput in = block_of(labels, pred_probs, {}, static_cast<size_t>(n_classes));
+    const py::gil_scoped_release release;
+    cpu::update(state, in, row_start, Run{});
+}
+
+BootstrapWeights weights_of(int64_t replicates, uint64_t seed) {
+    if (replicates < 1 || replicates > INT32_MAX) throw py::value_error("replicates out of range");
+    return {seed, replicates};
+}
+
+void replicates(py::module_& m) {
+    py::class_<ReplicateSums>(m, "ReplicateSums")
+        .def(py::init([](int64_t n_classes, int64_t replicates, uint64_t seed) {
+                 return ReplicateSums(n_classes, weights_of(replicates, seed));
+             }),
+             py::arg("n_classes"), py::kw_only(), py::arg("replicates"), py::arg("seed"))
+        .def(
+            "add",
+            [](ReplicateSums& self, const Array<int32_t>& labels, const py::array& pred_probs,
+               int64_t row_start) {
+                add_replicates(self, labels, pred_probs, row_start, self.n_classes);
+            },
+            py::arg("labels").noconvert(), py::arg("pred_probs").noconvert(), py::arg("row_start"))
+        .def("merge", &ReplicateSums::merge, py::arg("other"))
+        .def("finish", [](const ReplicateSums& self) {
+            return taken<double>(self.finish(), {self.n_classes, self.weights.replicates});
+        });
+    py::class_<ReplicateCounts>(m, "ReplicateCounts")
+        .def(py::init(
+                 [](const Array<double>& thresholds, const std::string& collision, uint64_t seed) {
+                     if (thresholds.ndim() != 2) throw py::value_error("thresholds must be 2-D");
+                     return ReplicateCounts(
+                         {thresholds.data(), thresholds.data() + thresholds.size()},
+                         collision == "confident" ? Collision::kConfident : Collision::kArgmax,
+                         weights_of(thresholds.shape(1), seed));
+                 }),
+             py::arg("thresholds").noconvert(), py::kw_only(), py::arg("collision"),
+             py::arg("seed"))
+        .def(
+            "add",
+            [](ReplicateCounts& self, const Array<int32_t>& labels, const py::array& pred_probs,
+               int64_t row_start) {
+                add_replicates(self, labels, pred_probs, row_start, self.n_classes());
+            },
+            py::arg("labels").noconvert(), py::arg("pred_probs").noconvert(), py::arg("row_start"))
+        .def("merge", &ReplicateCounts::merge, py::arg("other"))
+        .def("finish",
+             [](const ReplicateCounts& self) {
+                 ReplicateTable table = finish(self);
+                 const auto cells = static_cast<int64_t>(table.cells.size());
+                 return py::make_tuple(
+                     taken<int64_t>(std::move(table.cells), {cells}),
+                     taken<int64_t>(std::move(table.counts), {cells, self.weights.replicates}),
+                     taken<double>(std::move(table.thresholds),
+                                   {self.n_classes(), self.weights.replicates}));
+             })
+        .def_property_readonly("held_bytes", &ReplicateCounts::held_bytes);
+}
+
 py::tuple close_stream(cpu::IssueStream& stream) {
     std::vector<int64_t> lacking;
     IssueState state = std::move(stream).close(lacking);
@@ -190,6 +254,7 @@ void joint_stream(py::module_& m) {
             return IssueState::from_bytes(std::string_view(data), /*rows_elsewhere=*/true);
         },
         py::arg("data"));
+    replicates(m);
 }
 
 }  // namespace dqcore::bind

@@ -57,6 +57,12 @@ struct ReplicateCounts {
     // The counts of a cell, one for each replicate; valid until the next call. The cell of
     // (given, guess) is given * (n_classes + 1) + guess + 1, a row without a guess having -1.
     int64_t* row(int64_t cell);
+    int64_t held_bytes() const {
+        constexpr size_t kSlotBytes = 64;  // of a map's entry, with its node and bucket
+        return static_cast<int64_t>(thresholds.capacity() * sizeof(double) +
+                                    slots.size() * kSlotBytes +
+                                    counts.capacity() * sizeof(int64_t));
+    }
 
     std::vector<double> thresholds;  // (n_classes, replicates)
     Collision collision;

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check, _columns, _foreign, sources
+from .. import _backend, _check, _columns, _foreign, joint_passes, knn_files, sources
 from ..bootstrap import enough_replicates
 from ..checkpoint import Checkpoint, kept, stamp, version
 from ..knn import METRICS, KnnGraph, knn_disagreement, knn_graph
@@ -27,6 +27,8 @@ from .versions import runtime
 # Angles carry more than lengths once there are more than a few columns (cleanlab draws the line here too).
 MOST_EUCLIDEAN_COLUMNS = 3
 SLICE_LEVEL = 2
+# What is held at most while outliers, duplicates and joins are sought in a graph: by row, and by neighbour of each.
+_FIXED_BYTES, _ROW_BYTES, _NEIGHBOUR_BYTES = 8 << 20, 200, 6
 
 
 def audit(
@@ -44,6 +46,7 @@ def audit(
     backend: str = "auto",
     threads: int = 0,
     progress: _check.Progress = None,
+    memory_limit: int | str | None = None,
     resume: object = None,
 ) -> Audit:
     """Find what is wrong with a labelled data set.
@@ -56,7 +59,8 @@ def audit(
     Parameters
     ----------
     labels : (n,) array_like of int or str
-        Here and below, a path or a `Source` may stand for an array; it is read into memory. Classes in [0, n_classes), or names.
+        Here and below, a path or a `Source` may stand for an array; it is read into memory, but for what `memory_limit`
+        says. Classes in [0, n_classes), or names.
     features : (n, d) array_like, optional
         Finite numbers in which near rows should have the same label, such as embeddings.
     pred_probs : (n, n_classes) array_like of float, optional
@@ -82,6 +86,11 @@ def audit(
         0 for all that the process may use.
     progress : callable, optional
         Called as progress(stage, done, total) now and then.
+    memory_limit : int or str, optional
+        Bytes, or such as "512MB", that may be held at once besides arguments in memory, labels, and what is found:
+        `features`, `pred_probs` and columns of numbers are read in blocks, the graph and the slices are those of
+        `knn_graph` and `slice_errors` under the limit. The same is found, to the bit. What cannot be found within the
+        limit is an error that says what it is and, where it is known, what would do. On the CPU.
     resume : path, optional
         A folder of this call alone, made if it is not there, in which it keeps each stage that it has finished: the same
         call, ended at any moment, goes on from there and finds the same, to the bit. Inputs are told by their content.
@@ -99,7 +108,7 @@ def audit(
     ValueError
         Where lengths differ, a value is out of range (names argument, row, value), or `columns` or `split`
         are given without `pred_probs` or `features`, so that there are no errors to gather; where `resume` is of
-        another call (says what differs).
+        another call (says what differs); where `memory_limit` is too low.
     OSError
         Where a file cannot be read, or `resume` not be written, is damaged or in use by another process.
     BackendError
@@ -120,11 +129,19 @@ def audit(
     (array([3]), array([0], dtype=int32))
     """
     started = time.time()
+    limit = _check.memory("memory_limit", memory_limit)
     labels = sources.loaded("labels", labels)
-    pred_probs = sources.loaded("pred_probs", pred_probs)
-    features = sources.loaded("features", features)
     split = sources.loaded("split", split)
-    n_columns = None if pred_probs is None else _check.pred_probs("pred_probs", pred_probs).shape[1]
+    n_columns = None
+    if limit is not None:
+        if not joint_passes.supports(_backend.load(backend, pred_probs, features)):
+            raise ValueError("memory_limit needs backend='cpu'")
+        pred_probs, features, n_columns = _in_blocks(pred_probs, features)
+    else:
+        pred_probs = sources.loaded("pred_probs", pred_probs)
+        features = sources.loaded("features", features)
+        if pred_probs is not None:
+            n_columns = _check.pred_probs("pred_probs", pred_probs).shape[1]
     if pred_probs is not None:
         class_names = _check.named_classes(pred_probs, labels, class_names)  # type: ignore[assignment]
     given, names = labels_and_names(labels, class_names, n_columns)
@@ -136,9 +153,11 @@ def audit(
         replicates = enough_replicates(replicates, findings.CONFIDENCE)
     _check.run_options(threads, progress)
     if features is not None:
-        if not _foreign.on_device(features):
+        if limit is None and not _foreign.on_device(features):
             features = _check.features("features", features)  # once, whatever they come as
         metric = _metric(metric, features)
+        if limit is not None:
+            _check_room(limit, len(given), _check.integer("k", k, 1))
     run: dict[str, Any] = {"backend": backend, "threads": threads, "progress": progress}
     seconds: dict[str, float] = {}
 
@@ -153,8 +172,8 @@ def audit(
             "function": "audit",
             "version": version(),
             "labels": stamp(given) | {"class_names": list(names)},
-            "features": stamp(None if features is None else np.asarray(features)),
-            "pred_probs": stamp(None if pred_probs is None else np.asarray(pred_probs)),
+            "features": _stamp(features),
+            "pred_probs": _stamp(pred_probs),
             "columns": [] if together is None else _stamps(together),
             "parameters": {"k": k, "metric": metric, "replicates": replicates, "backend": backend},
         }
@@ -165,7 +184,10 @@ def audit(
         with _clock(seconds, "knn"):
             kind = metric or METRICS[0]
             graph = _kept(
-                checkpoint, "graph", KnnGraph, lambda: knn_graph(features, k, metric=kind, **run)
+                checkpoint,
+                "graph",
+                KnnGraph,
+                lambda: knn_graph(features, k, metric=kind, memory_limit=limit, **run),
             )
             disagreement = knn_disagreement(given, graph, n_classes=max(1, len(names)), **run)
         with _clock(seconds, "neighbours"):
@@ -173,7 +195,10 @@ def audit(
             copies = near_duplicates(graph, threshold=0.0)
         with _clock(seconds, "projection"):
             flat = _kept(
-                checkpoint, "projection", Projection, lambda: projection(features, graph.metric)
+                checkpoint,
+                "projection",
+                Projection,
+                lambda: projection(features, graph.metric, limit),
             )
     if pred_probs is not None:
         with _clock(seconds, "joint"):
@@ -181,7 +206,12 @@ def audit(
                 checkpoint,
                 "joint",
                 lambda: label_evidence(
-                    given, pred_probs, graph=graph, replicates=replicates, **run
+                    given,
+                    pred_probs,
+                    graph=graph,
+                    replicates=replicates,
+                    memory_limit=limit,
+                    **run,
                 ),
                 lambda found: packed(**found._asdict()),
                 lambda values: LabelEvidence(**unpacked(values, **EVIDENCE)),
@@ -202,7 +232,9 @@ def audit(
                 checkpoint,
                 "slices",
                 SliceTable,
-                lambda: slice_errors(errors, together, max_level=SLICE_LEVEL, **run),
+                lambda: slice_errors(
+                    errors, together, max_level=SLICE_LEVEL, memory_limit=limit, **run
+                ),
             )
 
     return Audit(
@@ -245,6 +277,36 @@ def _kept(
         lambda room: packed(room=room),
         lambda values: unpacked(values, room=kind)["room"],
     )
+
+
+def _in_blocks(pred_probs: Any, features: Any) -> tuple[Any, Any, int | None]:  # noqa: ANN401
+    """Return what is read in blocks, a source where it is one, and the number of classes if it is known."""
+    n_columns = None
+    if pred_probs is not None:
+        source = sources.found("pred_probs", pred_probs)
+        if source is None:
+            n_columns = _check.pred_probs("pred_probs", pred_probs).shape[1]
+        else:
+            pred_probs = source
+            n_columns = source.shape[1] if len(source.shape) == 2 else None
+    if features is not None:
+        features = knn_files.source_of("features", features)
+    return pred_probs, features, n_columns
+
+
+def _check_room(limit: int, n: int, k: int) -> None:
+    """Refuse a limit that what is made of the graph of n rows would break: outliers, duplicates and joins."""
+    need = _FIXED_BYTES + n * (_ROW_BYTES + _NEIGHBOUR_BYTES * k)
+    if limit < need:
+        raise ValueError(
+            f"memory_limit must be at least {need} bytes for what is made of the graph of {n} rows and k = {k}, got {limit}"
+        )
+
+
+def _stamp(rows: Any) -> Any:  # noqa: ANN401
+    if isinstance(rows, sources.Source):
+        return rows._stamp()
+    return stamp(None if rows is None else np.asarray(rows))
 
 
 def _stamps(columns: object) -> list[Any]:

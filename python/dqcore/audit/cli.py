@@ -78,6 +78,11 @@ def parser() -> argparse.ArgumentParser:
         help="default: cosine above 3 columns, else euclidean",
     )
     audit.add_argument(
+        "--memory-limit",
+        metavar="BYTES",
+        help="such as 512MB: what may be held besides what FILE holds; .npy files are read in blocks",
+    )
+    audit.add_argument(
         "--sla",
         type=agreed,
         default=0.95,
@@ -178,13 +183,14 @@ def _audit(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None
     }
     found = audit(
-        **data_set(args.file, given, args.columns),
+        **data_set(args.file, given, args.columns, in_blocks=args.memory_limit is not None),
         k=args.k,
         metric=args.metric,
         sla=args.sla,
         backend=args.backend,
         threads=args.threads,
         progress=bar(sys.stderr, always=args.progress),
+        memory_limit=args.memory_limit,
         resume=args.resume,
     )
     lines = reached(found, args.fail_on)

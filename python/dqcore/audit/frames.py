@@ -256,7 +256,7 @@ def _other(table: TableFile, name: str, place: str, other: Any) -> Any:  # noqa:
     looks_like_file = place.endswith(".npy") or ":" in place
     if other is None or not looks_like_file:
         table.missing(place, name)
-    return other(place)
+    return other(name, place)
 
 
 def _matrix(

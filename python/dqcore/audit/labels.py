@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _backend, _check
+from .. import _backend, _check, joint_passes
 from ..bootstrap import intervals_of
 from ..consistent import ConsistentNoise, noise_of, options_of
-from ..joint_options import inputs, issue_options, warn_row_sums
+from ..joint_blocks import Blocks
+from ..joint_options import inputs, issue_options, rows_inputs, warn_row_sums
 from ..joint_results import ConfidentJoint, LabelIssues
 from ..knn import KnnGraph
+from ..sources import ArrayRows, Source
 from .findings import CONFIDENCE, FALSE_DISCOVERIES
 
 # A confusion this many times as frequent as its reverse, beyond the classes' sizes, is no longer the model's own.
@@ -70,11 +72,19 @@ def label_evidence(
     backend: str,
     threads: int,
     progress: _check.Progress,
+    memory_limit: int | None = None,
 ) -> LabelEvidence:
     """Return all that `pred_probs` say of `labels`, with one warning about their rows, at the caller's caller."""
-    module = _backend.load(backend, labels, pred_probs)
-    y, p, names = inputs(labels, pred_probs, None)
+    module: Any = _backend.load(backend, labels, pred_probs)
     threads, progress = _check.run_options(threads, progress)
+    if memory_limit is None:
+        y, p, names = inputs(labels, pred_probs, None)
+    else:
+        y, given, names = rows_inputs(labels, pred_probs, None)
+        source = given if isinstance(given, Source) else ArrayRows(given)
+        # Nobody looks at more of the probabilities than their shape, but for the blocks.
+        p = np.broadcast_to(np.zeros((), source.dtype), source.shape)
+        module = Blocks(joint_passes.Rows(module, y, source, memory_limit, threads, progress))
     run: dict[str, Any] = {"threads": threads, "progress": progress}
     argmax: dict[str, Any] = {"collision": "argmax", **run}
     counts, thresholds, class_counts, class_weights, row_sums = module.confident_joint(

@@ -14,7 +14,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sources import CorruptFileError
+from ..sources import CorruptFileError, Source
 from ..sources.files import regular_file
 from ..sources.formats import npy_header
 from .text import printable
@@ -168,24 +168,34 @@ def _read_npy(stream: IO[bytes], size: int, where: str, limit: int) -> NDArray[A
 
 
 def data_set(
-    path: str | os.PathLike[str], elsewhere: Mapping[str, str], columns: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    elsewhere: Mapping[str, str],
+    columns: Sequence[str] = (),
+    *,
+    in_blocks: bool = False,
 ) -> dict[str, Any]:
     """Return the arguments of `audit` that the file at `path` holds: a table (see `frames`), or an .npz file.
 
     The latter holds `labels`, and any of `pred_probs`, `features`, `class_names`, and columns: `codes` (n, m) with
     `column_names`, `category_names` and `category_offsets`, or one array for each column, `columns/NAME`.
     `elsewhere` says where an argument is instead: "KEY" of the same file, "FILE.npz:KEY" or "FILE.npy". `columns`
-    are the names, alone or with commas between them, of the columns to take; of .npz, all where there are none.
+    are the names, alone or with commas between them, of the columns to take; of .npz, all where there are none. Where
+    wanted `in_blocks`, probabilities and features in .npy files stay there, as sources.
     """
     from . import frames
 
+    def other(name: str, place: str) -> NDArray[Any] | Source:
+        if in_blocks and name in ("pred_probs", "features") and place.endswith(".npy"):
+            return Source.open(place)
+        return _from_file(place)
+
     if frames.is_table(os.fspath(path)):
-        return frames.data_set(os.fspath(path), elsewhere, columns, _from_file)
+        return frames.data_set(os.fspath(path), elsewhere, columns, other)
     archive = Archive(path)
     found: dict[str, Any] = {}
     for name in ("labels", "pred_probs", "features", "class_names", "split"):
         if name in elsewhere:
-            found[name] = _elsewhere(archive, elsewhere[name])
+            found[name] = _elsewhere(archive, name, elsewhere[name], other)
         elif name == "labels" or (name != "split" and name in archive):
             found[name] = archive.read(name)
     if "class_names" in found:
@@ -211,11 +221,11 @@ def _chosen(present: dict[str, Any], columns: Sequence[str], archive: Archive) -
     return chosen
 
 
-def _elsewhere(archive: Archive, place: str) -> NDArray[Any]:
+def _elsewhere(archive: Archive, name: str, place: str, other: Callable[[str, str], Any]) -> Any:  # noqa: ANN401
     if place in archive:
         return archive.read(place)
     if place.endswith(".npy") or place.rpartition(":")[0]:
-        return _from_file(place)
+        return other(name, place)
     return archive.read(place.removeprefix(":"))
 
 

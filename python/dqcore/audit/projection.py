@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..knn import knn_graph
+from ..sources import Source
 
 MOST_ROWS = 4000
 MOST_ENTRIES = 1 << 24  # of the sample, so that very wide features stay cheap
@@ -24,6 +26,7 @@ STEPS = 1 << 14
 
 NEIGHBOURS, OTHERS = 15, 5  # that pull and push each row
 EPOCHS = 200
+_SQUARED_ENTRIES = 1 << 16  # that are squared at a time
 PULL, PUSH = 0.8, 5.0
 FARTHEST_STEP = 4.0
 
@@ -49,21 +52,44 @@ class Projection:
         return flat(self.components)
 
 
-def projection(features: ArrayLike, metric: str) -> Projection:
-    """Return the sample of `features`, (n, d) and finite."""
-    array = np.asarray(features)
+def projection(features: ArrayLike | Source, metric: str, limit: int | None = None) -> Projection:
+    """Return the sample of `features`, (n, d) and finite, within `limit` bytes."""
+    array = features if isinstance(features, Source) else np.asarray(features)
     n, d = array.shape
     m = min(n, MOST_ROWS, max(1, MOST_ENTRIES // d))
+    need = 12 * m * d + 64 * (COMPONENTS + SPARE) * (m + d) + 4 * _SQUARED_ENTRIES * 8
+    if limit is not None and need > limit:
+        raise ValueError(
+            f"memory_limit must be at least {need} bytes for the map of {m} of the rows, got {limit}"
+        )
     rows = np.arange(m, dtype=np.int64) * n // max(1, m)
-    x = array[rows].astype(np.float64)
-    x /= np.abs(x).max(initial=0.0) or 1.0
+    x = _sample(array, rows).astype(np.float64)
+    x /= max(x.max(initial=0.0), -x.min(initial=0.0)) or 1.0
     if metric == "cosine":
-        x /= np.maximum(np.sqrt((x * x).sum(axis=1, keepdims=True)), np.finfo(np.float64).tiny)
+        step = max(1, _SQUARED_ENTRIES // d)
+        for begin in range(0, m, step):
+            part = x[begin : begin + step]
+            length = np.sqrt((part * part).sum(axis=1, keepdims=True))
+            part /= np.maximum(length, np.finfo(np.float64).tiny)
     if m:
         x -= x.mean(axis=0)
     found = _components(x)
     found /= np.abs(found).max(initial=0.0) or 1.0
     return Projection(rows, (np.round(found * STEPS) / STEPS).astype(np.float32))
+
+
+def _sample(array: NDArray[Any] | Source, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return these rows, each value rounded as `knn_graph` does."""
+    if isinstance(array, np.ndarray):
+        return array[rows].astype(np.float32, copy=False)
+    found = np.empty((len(rows), array.shape[1]), np.float32)
+    one = array._buffer(1)
+    array._unchanged()
+    for to, row in zip(found, rows.tolist(), strict=True):
+        to[...] = array._rows(row, row + 1, one)[0]
+    array._unchanged()
+    array._forget()
+    return found
 
 
 def _components(x: NDArray[np.float64]) -> NDArray[np.float64]:

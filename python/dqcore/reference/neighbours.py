@@ -15,6 +15,7 @@ from ._exact import exp
 from .knn import GraphLike
 
 IQR_FACTOR = 1.7  # cleanlab's 1 / 0.37037 - 1
+_BLOCK_ROWS = 1 << 14
 NEAR = 0.13  # of the usual distance to the nearest other row; cleanlab's
 
 
@@ -64,17 +65,42 @@ def near_duplicates(
 ) -> Alike:
     """Join rows nearer than `radius`, by default `threshold` times the median distance to the nearest row but copies."""
     n = len(graph.distances)
-    distances = graph.distances.astype(np.float64)
-    apart = (distances > 0.0) & np.isfinite(distances)
-    first = np.take_along_axis(distances, np.argmax(apart, axis=1)[:, None], axis=1).ravel()
-    usual = first[apart.any(axis=1)]
+    first = np.empty(n)  # NaN where all are copies
+    for begin in range(0, n, _BLOCK_ROWS):
+        distances = graph.distances[begin : begin + _BLOCK_ROWS].astype(np.float64)
+        apart = (distances > 0.0) & np.isfinite(distances)
+        nearest = np.take_along_axis(distances, np.argmax(apart, axis=1)[:, None], axis=1).ravel()
+        first[begin : begin + _BLOCK_ROWS] = np.where(apart.any(axis=1), nearest, np.nan)
+    usual = first[~np.isnan(first)]
     spacing = quantile(usual, 2) if len(usual) else 0.0
+    del first, usual
     if radius is None:
         radius = threshold * spacing
-    rows, columns = np.nonzero((distances < radius) | (distances == 0.0))
-    group = groups_of(n, rows, graph.indices[rows, columns])
-    score = 1.0 - exp(-(distances[:, 0] / (spacing or 1.0)))
+    group = _numbered(_lowest_of_near(graph, float(radius)))
+    score = np.empty(n)
+    for begin in range(0, n, _BLOCK_ROWS):
+        nearest = graph.distances[begin : begin + _BLOCK_ROWS, 0].astype(np.float64)
+        score[begin : begin + _BLOCK_ROWS] = 1.0 - exp(-(nearest / (spacing or 1.0)))
     return Alike(group >= 0, score, group, float(radius))
+
+
+def _lowest_of_near(graph: GraphLike, radius: float) -> NDArray[np.int64]:
+    """Return the lowest row of each row's component where rows nearer than `radius`, and copies, are joined.
+
+    Pairs are joined as many at a time as there are rows: a table of all pairs would be many times as large as the graph.
+    """
+    n = len(graph.distances)
+    lowest = np.arange(n)
+    some: list[tuple[NDArray[np.integer], NDArray[np.integer]]] = []
+    for begin in range(0, n, _BLOCK_ROWS):
+        distances = graph.distances[begin : begin + _BLOCK_ROWS].astype(np.float64)
+        rows, columns = np.nonzero((distances < radius) | (distances == 0.0))
+        rows += begin
+        some.append((rows, graph.indices[rows, columns]))
+        if sum(len(pairs[0]) for pairs in some) >= n or begin + _BLOCK_ROWS >= n:
+            _join(lowest, *map(np.concatenate, zip(*some, strict=True)))
+            some.clear()
+    return lowest
 
 
 def groups_of(n: int, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -84,6 +110,12 @@ def groups_of(n: int, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray
     component's lowest row. Source: Shiloach and Vishkin (1982), "An O(log n) parallel connectivity algorithm".
     """
     lowest = np.arange(n)
+    _join(lowest, a, b)
+    return _numbered(lowest)
+
+
+def _join(lowest: NDArray[np.int64], a: NDArray[np.integer], b: NDArray[np.integer]) -> None:
+    """Join the components of these pairs of rows; every row points at its component's lowest, before and after."""
     while True:
         ends = lowest[a], lowest[b]
         between = ends[0] != ends[1]
@@ -93,8 +125,11 @@ def groups_of(n: int, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray
         one, other = ends[0][between], ends[1][between]
         np.minimum.at(lowest, np.maximum(one, other), np.minimum(one, other))
         while not np.array_equal(further := lowest[lowest], lowest):
-            lowest = further
-    members = np.bincount(lowest, minlength=n)
+            lowest[:] = further
+
+
+def _numbered(lowest: NDArray[np.int64]) -> NDArray[np.int64]:
+    members = np.bincount(lowest, minlength=len(lowest))
     heads = members > 1
     number = np.where(heads, np.cumsum(heads) - 1, -1)
     return number[lowest].astype(np.int64)
