@@ -207,10 +207,14 @@ def kept(
     """Return what `compute` returns, or what it returned when the call was last at it."""
     if checkpoint is None:
         return compute()
-    if (found := checkpoint.load(name)) is not None:
-        return unpack(found)
-    value = compute()
-    checkpoint.store(name, pack(value))
+    try:
+        if (found := checkpoint.load(name)) is not None:
+            return unpack(found)
+        value = compute()
+        checkpoint.store(name, pack(value))
+    except BaseException:
+        checkpoint.close()  # the call is over
+        raise
     return value
 
 
