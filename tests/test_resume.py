@@ -170,7 +170,19 @@ def test_an_issue_pass_of_other_blocks_begins_anew(data, tmp_path, monkeypatch):
         monkeypatch.setattr("dqcore.passes._BLOCK_BYTES", block)
         with pytest.raises(Stopped):
             dq.label_issues(labels, path, progress=stop_at_issues(2500), **run)
+    # Ended between its first rows and what names them, in the midst of those of 6000 bytes.
     monkeypatch.setattr("dqcore.passes._BLOCK_BYTES", 4096)
+    store = checkpoint.Checkpoint.store
+
+    def ended(self, name, *values):
+        if name == "issues-turn-0":
+            raise Stopped
+        store(self, name, *values)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(checkpoint.Checkpoint, "store", ended)
+        dq.label_issues(labels, path, **run)
+    monkeypatch.setattr("dqcore.passes._BLOCK_BYTES", 6000)
     same(dq.label_issues(labels, path, **run), dq.label_issues(labels, p))
 
 
