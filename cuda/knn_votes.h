@@ -52,21 +52,21 @@ struct CountVotes {
         if (!seen.voters) flag |= kNoVoters;
         if (seen.voters && !seen.weighty) flag |= kZeroWeights;
         const double none = bits_as<double>(uint64_t{0x7ff8000000000000});
-        Tally tally{none, none, none, -1};
-        if (seen.voters) tally = counted(ex, given, seen.weighty, weight, voter);
+        Result result{none, none, none, -1};
+        if (seen.voters) result = counted(ex, given, seen.weighty, weight, voter);
         if (ex.lane() > 0) return;
         flags.set(row, flag);
-        score.set(row, tally.score);
-        margin.set(row, tally.margin);
-        entropy.set(row, tally.entropy);
-        suggested.set(row, tally.suggested);
+        score.set(row, result.score);
+        margin.set(row, result.margin);
+        entropy.set(row, result.entropy);
+        suggested.set(row, result.suggested);
     }
 
 private:
     struct Seen {
         bool voters, weighty;  // any; any whose weight is above 0
     };
-    struct Tally {
+    struct Result {
         double score, margin, entropy;
         int32_t suggested;
     };
@@ -132,45 +132,29 @@ private:
 
     // Every lane the same: only who looks for the next class differs.
     template <class Ex, class Weight, class Voter>
-    DQCORE_DEVICE Tally counted(Ex& ex, int32_t given, bool weighty, const Weight& weight,
-                                const Voter& voter) const {
+    DQCORE_DEVICE Result counted(Ex& ex, int32_t given, bool weighty, const Weight& weight,
+                                 const Voter& voter) const {
         const auto votes_of = shared<double>(ex, 8 * k, k);
-        double total = 0.0, own = 0.0, best = 0.0, best_other = 0.0;
+        Tally tally{given};
         int64_t classes = 0;
-        int32_t suggested = -1;
         for (int32_t c = next_class(ex, -1, weighty, weight, voter); c < n_classes;
              c = next_class(ex, c, weighty, weight, voter)) {
             double votes = 0.0;
             for (int64_t t = 0; t < k; ++t)
                 if (voter[t] == c && (!weighty || weight[t] > 0.0))
                     votes += weighty ? weight[t] : 1.0;
-            if (class_balanced) {
-                // The row itself is no voter, so it is not counted among those who could have voted.
-                const int64_t others = class_counts[c] - (c == given ? 1 : 0);
-                votes /= static_cast<double>(others > 0 ? others : 1);
-            }
-            if (suggested < 0) suggested = c;
-            total += votes;
-            if (c == given) own = votes;
-            if (c != given && votes > best_other) best_other = votes;
-            if (votes > best || (votes == best && c == given)) {
-                best = votes;
-                suggested = c;
-            }
+            if (class_balanced) votes = tally.balanced(c, votes, class_counts[c]);
+            tally.add(c, votes);
             if (ex.lane() == 0) votes_of.set(classes, votes);
             ++classes;
         }
         ex.sync_warp();
         double sum = 0.0;
-        for (int64_t i = 0; i < classes; ++i) {
-            const double p = votes_of[i] / total;
-            sum += p * log_same_bits(p);
-        }
-        double spread = n_classes > 1 ? -sum / log_classes : 0.0;
-        spread = spread < 0.0 ? 0.0 : spread > 1.0 ? 1.0 : spread;
+        for (int64_t i = 0; i < classes; ++i) sum += entropy_term(votes_of[i], tally.total);
+        const double spread = entropy_of(sum, n_classes, log_classes);
         const double none = bits_as<double>(uint64_t{0x7ff8000000000000});
-        if (given < 0) return {none, none, spread, suggested};
-        return {(total - own) / total, (best_other - own) / total, spread, suggested};
+        if (given < 0) return {none, none, spread, tally.suggested};
+        return {tally.score(), tally.margin(), spread, tally.suggested};
     }
 };
 

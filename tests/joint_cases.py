@@ -33,6 +33,7 @@ def same(a, b):
     """Equal bits, dtypes and shapes of two results, whatever class or tuple they come in."""
     if isinstance(a, np.ndarray):
         np.testing.assert_array_equal(a, b, strict=True)
+        assert a.tobytes() == b.tobytes()  # zeros have a sign
     elif isinstance(a, tuple):
         assert len(a) == len(b)
         for x, y in zip(a, b, strict=True):

@@ -185,7 +185,7 @@ def test_what_the_kernels_cannot_take_is_refused(rng):
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance", "gaussian", "similarity"])
-@pytest.mark.parametrize(("n", "classes", "k"), [(60, 4, 9), (40, 1, 1), (70, 50, 40)])
+@pytest.mark.parametrize(("n", "classes", "k"), [(60, 4, 9), (40, 1, 1), (40, 3, 1), (70, 50, 40)])
 def test_disagreement(rng, n, classes, k, weights):
     """Votes of rows with ties, equal rows, a class of one row and rows without labels; in pieces too."""
     x = rng.integers(-2, 3, (n, 3)).astype(np.float32)

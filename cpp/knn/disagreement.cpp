@@ -45,7 +45,7 @@ public:
             for (const Voter& v : voters_) count(given, v.label);
         if (voters_.empty()) flags |= kNoVoters;
         out.flags[i] = flags;
-        if (!voters_.empty()) tally(i, given, out);
+        if (!voters_.empty()) count_votes(i, given, out);
     }
 
 private:
@@ -85,7 +85,7 @@ private:
         for (Voter& v : voters_) v.weight = 1.0;
     }
 
-    void tally(int64_t i, int32_t given, const DisagreementOutput& out) {
+    void count_votes(int64_t i, int32_t given, const DisagreementOutput& out) {
         classes_.clear();
         for (const Voter& v : voters_) {
             if (!(v.weight > 0.0)) continue;
@@ -94,36 +94,23 @@ private:
             votes += v.weight;
         }
         std::sort(classes_.begin(), classes_.end());
-        double total = 0.0, own = 0.0, best = 0.0, best_other = 0.0;
-        int32_t suggested = classes_.front();
+        Tally tally{given};
         for (const int32_t c : classes_) {
             double& votes = votes_[static_cast<size_t>(c)];
-            if (in_.class_balanced) {
-                // The row itself is no voter, so it is not counted among those who could have
-                // voted.
-                const int64_t others = class_counts_[static_cast<size_t>(c)] - (c == given);
-                votes /= static_cast<double>(others > 0 ? others : 1);
-            }
-            total += votes;
-            if (c == given) own = votes;
-            if (c != given && votes > best_other) best_other = votes;
-            if (votes > best || (votes == best && c == given)) {
-                best = votes;
-                suggested = c;
-            }
+            if (in_.class_balanced)
+                votes = tally.balanced(c, votes, class_counts_[static_cast<size_t>(c)]);
+            tally.add(c, votes);
         }
-        double sum_p_log_p = 0.0;
+        double sum = 0.0;
         for (const int32_t c : classes_) {
-            const double p = votes_[static_cast<size_t>(c)] / total;
-            sum_p_log_p += p * log_same_bits(p);
+            sum += entropy_term(votes_[static_cast<size_t>(c)], tally.total);
             votes_[static_cast<size_t>(c)] = 0.0;
         }
-        out.suggested[i] = suggested;
-        out.entropy[i] =
-            in_.n_classes > 1 ? std::min(1.0, std::max(0.0, -sum_p_log_p / log_classes_)) : 0.0;
+        out.suggested[i] = tally.suggested;
+        out.entropy[i] = entropy_of(sum, in_.n_classes, log_classes_);
         if (given < 0) return;
-        out.score[i] = (total - own) / total;
-        out.margin[i] = (best_other - own) / total;
+        out.score[i] = tally.score();
+        out.margin[i] = tally.margin();
     }
 
     const DisagreementInput& in_;

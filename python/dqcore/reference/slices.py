@@ -65,7 +65,7 @@ class _Rows:
         weight_exponent: int,
     ) -> None:
         self.weighted = weights is not None
-        self.errors = errors.astype(np.float64)
+        self.errors = errors.astype(np.float64) + 0.0  # a zero without a sign
         if weights is None:
             self.exponents = (error_exponent, 2 * error_exponent, ERROR_BITS, ERROR_BITS)
             units = quantised(errors, error_exponent).astype(object)  # Python integers: exact
