@@ -109,7 +109,8 @@ class Blocks:
             try:
                 total = self._counts(labels, by_replicate, collision, seed, most)
                 break
-            except _NoRoom:
+            except _NoRoom as full:
+                full.__traceback__ = None  # whose frames would hold the states
                 if most == 1:  # to which all of the room was left
                     raise
         result: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] = total.finish()

@@ -106,7 +106,8 @@ class _Counting:
             try:
                 states = passes.over("slices", make, self._count(product, room))
                 break
-            except _NoRoom:
+            except _NoRoom as full:
+                full.__traceback__ = None  # whose frames would hold the states
                 if workers == 1:
                     raise ValueError(
                         f"memory_limit has no room for the crossings of columns that occur: {room} bytes for their "

@@ -18,13 +18,12 @@ from .passes import Passes
 from .sources import ArrayRows, Source
 
 _BASE_BYTES = 1 << 20  # what workers hold, and some
-_SCRATCH_ROWS, _SCRATCH_ROW_BYTES = (
-    1024,
-    40,
-)  # of a block within the kernel, besides 4 bytes a column
-_CONVERTED_BYTES = (
-    40  # a row of a block, for masks and copies, of a column that is not of plain codes
-)
+# Of a block within the kernel, besides 4 bytes a column.
+_SCRATCH_ROWS, _SCRATCH_ROW_BYTES = 1024, 40
+# A row of a block, for masks and copies, of a column that is not of plain codes.
+_CONVERTED_BYTES = 40
+# Distinct values that are not worth a sort.
+_FEW_VALUES = 1 << 12
 
 # What it takes to encode a row of a column in memory that is no array of numbers, at most.
 _TEXT_BYTES, _CODED_BYTES = 250, 40
@@ -121,6 +120,29 @@ class _Seen:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
         self.missing = self.missing or other.missing
         self._add_bad(other.bad)
+
+
+class _Distinct:
+    """Distinct values so far: parts wait until there is as much of them as of what they are sorted into."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[Any]] = []
+
+    def add(self, part: NDArray[Any]) -> None:
+        """Take over distinct values."""
+        self._parts.append(part)
+        if sum(map(len, self._parts[1:])) > max(len(self._parts[0]), _FEW_VALUES):
+            self.all()
+
+    def all(self) -> NDArray[Any]:
+        """Return them all, ascending."""
+        self._parts = [np.unique(np.concatenate(self._parts))]
+        return self._parts[0]
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the parts."""
+        return sum(part.nbytes for part in self._parts)
 
 
 class Category(NamedTuple):
@@ -300,13 +322,11 @@ class Rows:
         room = (self.limit - self.fixed - self.rows._held_bytes()) // 2
         passes = Passes(self.rows, self.limit, 1, self.progress, fixed=self.fixed + room)
 
-        def look(found: dict[str, NDArray[Any]], _: int, __: int, blocks: Any) -> None:  # noqa: ANN401
+        def look(found: dict[str, _Distinct], _: int, __: int, blocks: Any) -> None:  # noqa: ANN401
             for column in wide:
                 values = _whole(column.of(blocks))
-                some = np.unique(values[values >= 0])
-                old = found.get(column.name)
-                found[column.name] = some if old is None else np.union1d(old, some)
-            held = [values.nbytes for values in found.values()]
+                found.setdefault(column.name, _Distinct()).add(np.unique(values[values >= 0]))
+            held = [values.held_bytes for values in found.values()]
             # The next is made of twice as many, sorted.
             if sum(held) + 4 * max(held) > room:
                 names = ", ".join(column.called for column in wide)
@@ -316,8 +336,9 @@ class Rows:
                 )
 
         (found,) = passes.over("categories", dict, look)
-        self.fixed += sum(values.nbytes for values in found.values())
-        return dict(found)
+        values = {name: one.all() for name, one in found.items()}
+        self.fixed += sum(one.nbytes for one in values.values())
+        return values
 
 
 # ---- what may be handed in --------------------------------------------------------------------------
