@@ -58,7 +58,6 @@ def found(audit, folder):
     return files | {"objects": objects}
 
 
-@pytest.mark.threads
 def test_the_same_is_found_within_any_limit(tmp_path, data):
     labels, held, filed = data
     expected = found(dq.audit(labels, **held), tmp_path / "expected")

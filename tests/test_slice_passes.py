@@ -61,7 +61,6 @@ def saved(folder, columns):
     return paths
 
 
-@pytest.mark.threads
 @pytest.mark.parametrize("kind", [bool, np.int64, np.float16, np.float64])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_same_bytes_for_any_source_limit_and_threads(tmp_path, rng, columns, kind, weighted):
