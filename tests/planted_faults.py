@@ -799,10 +799,10 @@ FAULTS = [
         "tests/test_knn_blocks.py::test_tasks_give_the_same_graph",
     ),
     Fault(
-        "blocks: the lists of rows are not counted in",
-        "cpp/knn/spill.cpp",
-        "(rows + base) * d * kNumber + NeighbourLists::bytes(rows, k) +",
-        "base * d * kNumber / 8 +",
+        "blocks: they are larger than the limit has room for",
+        "python/dqcore/knn_blocks.py",
+        "needs(rows, base) <= search.limit",
+        "needs(rows, base) <= 4 * search.limit",
         "tests/test_knn_blocks.py::test_the_peak_holds_the_limit",
     ),
     Fault(
