@@ -975,9 +975,9 @@ FAULTS = [
     ),
     Fault(
         "knn: a balanced vote counts the row among its own voters",
-        "cpp/knn/disagreement.cpp",
-        "class_counts_[static_cast<size_t>(c)] - (c == given);",
-        "class_counts_[static_cast<size_t>(c)];",
+        "cpp/knn/votes.h",
+        "rows_of_class - (c == given ? 1 : 0);",
+        "rows_of_class - (c < 0 ? 1 : 0);",
         "tests/test_knn_disagreement.py::test_equals_reference",
     ),
     # ---- joint ----
