@@ -24,7 +24,7 @@ static constexpr double vote_weight(double distance, double sigma, Weights weigh
 
 // The votes of the classes that have any, in ascending order.
 struct Tally {
-    int32_t given;  // -1: none
+    int32_t given = -1;  // where there is none
     double total = 0.0, own = 0.0, best = 0.0, best_other = 0.0;
     int32_t suggested = -1;
 
