@@ -270,6 +270,8 @@ SHAPES = [
     ({"shape": (BIG, 4)}, ValueError, "leave what can be addressed"),
     ({"shape": (BIG, 4), "strides": (BIG, 4)}, ValueError, "leave what can be addressed"),
     ({"shape": (90, 4), "strides": (-BIG, 4)}, ValueError, "leave what can be addressed"),
+    # Eight strides come round to nothing.
+    ({"shape": (9, 4), "strides": (2**61, 4)}, ValueError, "leave what can be addressed"),
     ({"shape": (90, 4), "strides": (-16, 4)}, ValueError, "no memory of a device"),
     ({"shape": (91, 4)}, ValueError, "other memory than its first"),
     ({"shape": (90, 4), "strides": (16, 2)}, ValueError, "stride of 2 bytes is no multiple"),
