@@ -13,6 +13,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Cases of the loops that only count: a sanitizer's run asks for fewer through this factor.
 SCALE = float(os.environ.get("DQCORE_TEST_SCALE", "1"))
 
+# Whether a sanitizer comes before all else.
+SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
+
 
 def examples(count):
     """Return the number of examples to try where `count` is the full one."""

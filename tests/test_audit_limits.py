@@ -1,7 +1,6 @@
 """An audit within a memory limit: the same findings to the bit, and clear errors where that cannot be."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import SANITIZED
 from dqcore import _cpu, joint_passes
 from dqcore.audit import projection
 from dqcore.audit.cli import main
@@ -17,7 +17,6 @@ from dqcore.reference import neighbours
 from joint_cases import smooth
 
 N, CLASSES = 1500, 5
-SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Disks that are full: an error, the old result as it was, and nothing left over."""
 
-import os
 import resource
 import subprocess
 import sys
@@ -10,9 +9,10 @@ import dqcore as dq
 import full_disk
 import numpy as np
 import pytest
+from conftest import SANITIZED
 
 
-@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="ASan comes first")
+@pytest.mark.skipif(SANITIZED, reason="ASan comes first")
 @pytest.mark.skipif(full_disk.missing() is not None, reason=str(full_disk.missing()))
 def test_calls_that_are_refused(tmp_path):
     """A few of what tests/full_disk.py refuses one by one."""

@@ -11,7 +11,6 @@ import decimal
 import fractions
 import inspect
 import itertools
-import os
 import re
 import sys
 import time
@@ -25,6 +24,7 @@ from typing import Any
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import SANITIZED
 
 pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")
@@ -34,7 +34,6 @@ sparse = pytest.importorskip("scipy.sparse")
 if sys.platform == "linux":
     import resource
 
-SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 MOST_CPU_SECONDS = 1.0
 
 N, CLASSES, ROW = 12, 3, 7

@@ -11,6 +11,7 @@ from pathlib import Path
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import SANITIZED
 from dqcore import _cpu, knn_blocks
 from test_knn_files import clustered
 
@@ -205,7 +206,7 @@ print(json.dumps([status("VmHWM"), graph.stats.get("blocks")]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
-@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="ASan holds more")
+@pytest.mark.skipif(SANITIZED, reason="ASan holds more")
 def test_the_peak_holds_the_limit(tmp_path):
     rng = np.random.default_rng(3)
     base = rng.normal(size=(30, 512))

@@ -13,6 +13,7 @@ from pathlib import Path
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import SANITIZED
 from dqcore import _cpu, knn_files
 
 METRICS = ["euclidean", "cosine"]
@@ -221,7 +222,7 @@ print(json.dumps([status("VmHWM"), "spilled_bytes" in graph.stats]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
-@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="ASan holds more")
+@pytest.mark.skipif(SANITIZED, reason="ASan holds more")
 def test_the_peak_holds_the_limit(tmp_path):
     """As the system counts it, in a process of its own: Python and its libraries are within the 64 MB."""
     n, d, limit = 30_000, 768, 40_000_000

@@ -11,13 +11,12 @@ import time
 
 import numpy as np
 import pytest
+from conftest import SANITIZED
 from dqcore import _cpu
 
 MOST_THREADS = 512  # parallel.cpp, kMostThreads
 
 THREADS = [1, 2, 3, 8]
-
-SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 
 
 def ask(chunks=8, *, failing=-1, milliseconds=0, threads=2, progress=None):

@@ -10,10 +10,10 @@ from pathlib import Path
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import SANITIZED
 from dqcore import slice_passes
 
 N = 3000
-SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 
 
 def same(got, expected):

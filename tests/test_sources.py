@@ -13,13 +13,13 @@ from pathlib import Path
 import dqcore as dq
 import numpy as np
 import pytest
+from conftest import SANITIZED
 from dqcore import sources
 from dqcore.passes import Order
 from dqcore.sources.files import File
 from joint_cases import FILTERS, coarse, same, smooth
 
 N, CLASSES = 700, 6
-SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 
 
 def safetensors(path, arrays, dtypes):

@@ -29,6 +29,11 @@ _LONGEST_PATH = 1 << 15  # longer than any system takes
 _MOST_BITS_SHOWN = 1024  # Python refuses to write out numbers of thousands of digits
 
 
+def such_entries(count: int) -> str:
+    """Return in words how many entries are as bad as the first."""
+    return "1 such entry" if count == 1 else f"{count} such entries"
+
+
 def shown(value: object) -> str:
     """Return `value` as a message shows it: its repr, cut short; never an error."""
     if isinstance(value, int) and value.bit_length() > _MOST_BITS_SHOWN:
@@ -218,8 +223,9 @@ def first_bad(name: str, values: NDArray[Any], bad: NDArray[np.bool_], want: str
     where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
     count = int(np.count_nonzero(bad))
     place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
-    entries = "1 such entry" if count == 1 else f"{count} such entries"
-    return ValueError(f"{name} must be {want}: {place} is {shown(values[where])} ({entries})")
+    return ValueError(
+        f"{name} must be {want}: {place} is {shown(values[where])} ({such_entries(count)})"
+    )
 
 
 def other_dtype(name: str, values: NDArray[Any], want: str) -> Exception:

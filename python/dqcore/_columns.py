@@ -215,7 +215,8 @@ def recode(column: Column, values: Sequence[Category] | None, n: int, name: str)
     if bad.any():
         row = int(np.argmax(bad))
         count = int(np.count_nonzero(bad))
-        entries = "1 such entry" if count == 1 else f"{count} such entries"
         value = list(own)[int(signed[row])]
-        raise ValueError(f"{name} must be {want}: row {row} is {_check.shown(value)} ({entries})")
+        raise ValueError(
+            f"{name} must be {want}: row {row} is {_check.shown(value)} ({_check.such_entries(count)})"
+        )
     return codes

@@ -141,7 +141,7 @@ class Passes:
             return None
         row, column, value, _ = min(of_blocks, key=lambda entry: entry[0])
         count = sum(entry[3] for entry in of_blocks)
-        return row, column, value, "1 such entry" if count == 1 else f"{count} such entries"
+        return row, column, value, _check.such_entries(count)
 
     def _tell(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:

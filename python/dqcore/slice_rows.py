@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class _Bad(NamedTuple):
     entries: int
 
     def error(self, name: str, want: str) -> ValueError:
-        entries = "1 such entry" if self.entries == 1 else f"{self.entries} such entries"
+        entries = _check.such_entries(self.entries)
         shown = _check.shown(self.value)
         return ValueError(f"{name} must be {want}: row {self.row} is {shown} ({entries})")
 
@@ -372,7 +372,7 @@ def _named(columns: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401
     return pairs
 
 
-def _is_plain(value: object, ndim: int = 1) -> bool:
+def _is_plain(value: object, ndim: int = 1) -> TypeGuard[NDArray[Any]]:
     """Return whether `value` is an array of numbers that needs nothing done to it."""
     return (
         isinstance(value, np.ndarray)
@@ -386,7 +386,7 @@ def _is_plain(value: object, ndim: int = 1) -> bool:
 def _numbers(name: str, value: object, want: str) -> Source:
     source = sources.found(name, value)
     if source is None:
-        source = ArrayRows(value if _is_plain(value) else _check.array(name, value, 1, want))  # type: ignore[arg-type]
+        source = ArrayRows(value if _is_plain(value) else _check.array(name, value, 1, want))
     if len(source.shape) != 1:
         raise ValueError(f"{name} must be {want}, got shape {source.shape} in {source.name}")
     if source.dtype.kind not in "biuf" or source.dtype.itemsize > 8:
